@@ -1,0 +1,139 @@
+"""Boxes that a detector or an annotator made, for pictures that are named by file name or by id."""
+
+# Letters: N boxes of one image.
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_Row = tuple[float, float, float, float, float]
+
+
+class BoxFile:
+    """Boxes of images, found by file name or by image id; made by `read_boxes`.
+
+    Args:
+        path: of the file, for messages.
+        by_name: file name as written in the file -> rows (x1, y1, x2, y2, score).
+        by_id: image id -> such rows, for entries that name no file.
+    """
+
+    def __init__(self, path: Path, by_name: Mapping[str, Sequence[_Row]], by_id: Mapping[int, Sequence[_Row]]) -> None:
+        self.path = path
+        self._by_name = by_name
+        self._by_id = by_id
+        self._names_of_base: dict[str, list[str]] = {}
+        for name in by_name:
+            self._names_of_base.setdefault(name.rsplit('/', 1)[-1], []).append(name)
+
+    def __len__(self) -> int:
+        return len(self._by_name) + len(self._by_id)
+
+    def find(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return (N, 4) xyxy boxes and (N,) scores, both float32, of an image; None where the file does not know it.
+
+        A `file_name` fits if it and `name` are the same path, or one is the end of the other ('val2017/785.jpg', '785.jpg').
+        An `image_id` fits if `name` ends in that number, as COCO's file names do ('000000000785.jpg').
+
+        Raises:
+            ValueError: several file names fit.
+        """
+        base = name.rsplit('/', 1)[-1]
+        fitting = [known for known in self._names_of_base.get(base, ()) if _is_end(known, name) or _is_end(name, known)]
+        fitting = [name] if name in fitting else fitting
+        if len(fitting) > 1:
+            raise ValueError(f'{self.path}: the image {name} fits several `file_name`s: {", ".join(fitting)}.')
+        number = base.rsplit('.', 1)[0].rsplit('_', 1)[-1]
+        rows: Sequence[_Row] | None = None
+        if fitting:
+            rows = self._by_name[fitting[0]]
+        elif number.isascii() and number.isdigit():
+            rows = self._by_id.get(int(number))
+        if rows is None:
+            return None
+        table = np.array(rows, dtype=np.float32).reshape(-1, 5)
+        return table[:, :4], table[:, 4]
+
+
+def _is_end(end: str, path: str) -> bool:
+    return f'/{path}'.endswith(f'/{end}')
+
+
+def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | None = 1) -> BoxFile:
+    """Return the boxes of a JSON file: a detector's results, or a COCO annotation file (its boxes with score 1, no crowds).
+
+    Boxes without a positive size are left out with a warning.
+
+    Args:
+        path: a list of {`image_id` or `file_name`, `bbox` [x, y, w, h] px, `score`, `category_id`}, or a dict with `images` and
+            `annotations`. An entry without `category_id` counts, one without `score` has the score 1.
+        score_thr: boxes under it are left out.
+        category_id: of people; None takes boxes of every category.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not of this form; names the file and the entry.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'read_boxes: there is no file {path}.')
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'read_boxes: {path} is not JSON: {error}.') from error
+    by_name: dict[str, list[_Row]] = {}
+    by_id: dict[int, list[_Row]] = {}
+    if isinstance(content, dict) and {'images', 'annotations'} <= content.keys():
+        by_name.update({image['file_name']: [] for image in content['images']})
+        content = _entries_of_annotations(path, content)
+    elif not isinstance(content, list):
+        raise ValueError(
+            f'read_boxes: {path} must hold a list of detections, or a dict with `images` and `annotations`, '
+            f'got a {type(content).__name__}.'
+        )
+    flat = 0
+    for index, entry in enumerate(content):
+        row = _checked_row(path, index, entry)
+        rows = by_name.setdefault(entry['file_name'], []) if 'file_name' in entry else by_id.setdefault(entry['image_id'], [])
+        if category_id is not None and entry.get('category_id', category_id) != category_id:
+            continue
+        if row[2] <= row[0] or row[3] <= row[1]:
+            flat += 1
+        elif row[4] >= score_thr:
+            rows.append(row)
+    if flat:
+        warnings.warn(f'{path}: {flat} of {len(content)} boxes have no positive size and are left out.', stacklevel=2)
+    return BoxFile(path, by_name, by_id)
+
+
+def _entries_of_annotations(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names = {image['id']: image['file_name'] for image in content['images']}
+    for index, annotation in enumerate(content['annotations']):
+        if annotation.get('image_id') not in names:
+            raise ValueError(f'read_boxes: {path}, annotation {index}: no image has the id {annotation.get("image_id")!r}.')
+    return [
+        {**annotation, 'file_name': names[annotation['image_id']], 'score': 1.0}
+        for annotation in content['annotations']
+        if not annotation.get('iscrowd')
+    ]
+
+
+def _checked_row(path: Path, index: int, entry: object) -> _Row:
+    """Return (x1, y1, x2, y2, score) of one entry."""
+    where = f'read_boxes: {path}, entry {index}'
+    if not isinstance(entry, dict) or not (isinstance(entry.get('file_name'), str) or isinstance(entry.get('image_id'), int)):
+        raise ValueError(f'{where}: must be a dict with a `file_name` or an integer `image_id`, got {entry!r}.')
+    try:
+        x, y, width, height, score = (float(v) for v in (*entry['bbox'], entry.get('score', 1.0)))
+    except (KeyError, TypeError, ValueError):
+        x = y = width = height = score = math.nan
+    if not math.isfinite(x + y + width + height + score):
+        raise ValueError(
+            f'{where}: `bbox` must be [x, y, width, height] and `score` a number, all finite, '
+            f'got {entry.get("bbox")!r} and {entry.get("score")!r}.'
+        )
+    return x, y, x + width, y + height, score

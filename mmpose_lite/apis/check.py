@@ -1,0 +1,138 @@
+"""Checks the data that a config names."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmpose_lite.datasets import CocoKeypointDataset
+from mmpose_lite.datasets.check import check_annotations, read_annotations, read_detections
+from mmpose_lite.datasets.check_report import CheckReport, Level
+from mmpose_lite.engine.config import SPLITS, ConfigError
+from mmpose_lite.registry import DATASETS
+from mmpose_lite.structures import KeypointMeta
+
+
+@dataclass
+class _Source:
+    """One annotation file, and where the config uses it."""
+
+    ann_file: Path
+    img_dir: Path
+    det_file: Path | None
+    category_ids: tuple[int, ...] | None
+    meta: KeypointMeta
+    uses: list[str] = field(default_factory=list)
+    files: dict[str, int] = field(default_factory=dict)  # path of the image -> id
+
+
+def check_config(
+    cfg: Config, splits: Sequence[str] | None = None, level: Level = 'full', *, max_ids: int = 10
+) -> dict[str, CheckReport]:
+    """Check the annotation files and images of a config.
+
+    Args:
+        cfg: as `load_config` returns it; `{split}_dataloader.dataset` may be wrapped or concatenated.
+        splits: some of 'train', 'val', 'test'; default those that the config has.
+        level: 'full' decodes every image, 'fast' does not.
+        max_ids: how many ids a finding keeps.
+
+    Returns:
+        One report per annotation file, under the splits that use it ('train', 'val, test'). Images that the training split
+        shares with another are reported there. Datasets of one's own that read another format are left out.
+
+    Raises:
+        ConfigError: the config has no such split, or names a file that does not exist.
+        ValueError: a file is no COCO-style JSON.
+    """
+    sources: list[_Source] = []
+    splits = splits or [split for split in SPLITS if cfg.get(f'{split}_dataloader') is not None]
+    unknown = sorted(set(splits) - set(SPLITS))
+    if unknown or not splits:
+        raise ConfigError(f'check_config: `splits` must be some of {SPLITS} that the config has, got {unknown or list(splits)}.')
+    for split in sorted(splits, key=SPLITS.index):  # training first: the others are compared with it
+        for source in _sources(cfg, split):
+            same = [
+                s for s in sources if (s.ann_file, s.img_dir, s.det_file) == (source.ann_file, source.img_dir, source.det_file)
+            ]
+            (same[0] if same else source).uses.append(split)
+            if not same:
+                sources.append(source)
+    reports: dict[str, CheckReport] = {}
+    trained: set[str] = set()
+    for source in sources:
+        report = _check_source(source, level, max_ids)
+        if 'train' in source.uses:
+            trained |= source.files.keys()
+        if set(source.uses) != {'train'}:
+            report.add('shared-image', [i for name, i in source.files.items() if name in trained], max_ids=max_ids)
+        name = ', '.join(dict.fromkeys(source.uses))
+        reports[name if name not in reports else f'{name} ({source.ann_file.name})'] = report
+    return reports
+
+
+def _check_source(source: _Source, level: Level, max_ids: int) -> CheckReport:
+    content = read_annotations(source.ann_file)
+    detections = None if source.det_file is None else read_detections(source.det_file)
+    report = check_annotations(
+        content,
+        ann_file=source.ann_file,
+        meta=source.meta,
+        img_dir=source.img_dir,
+        level=level,
+        detections=detections,
+        category_ids=source.category_ids,
+        max_ids=max_ids,
+    )
+    source.files = {os.path.join(source.img_dir, image['file_name']): image['id'] for image in content['images']}
+    return report
+
+
+def _sources(cfg: Config, split: str) -> list[_Source]:
+    dataloader = cfg.get(f'{split}_dataloader')
+    if dataloader is None:
+        raise ConfigError(f'check_config: the config has no `{split}_dataloader`.')
+    leaves = _leaves(dataloader.get('dataset'), f'{split}_dataloader.dataset')
+    return [_source(leaf, path) for leaf, path in leaves if _reads_coco(leaf)]
+
+
+def _reads_coco(dataset: Mapping[str, Any]) -> bool:
+    """Return whether the class reads a COCO-style file, rather than overriding how it is read."""
+    cls = DATASETS.find(dataset['type'], dataset) if isinstance(dataset['type'], str) else dataset['type']
+    return getattr(cls, 'load_data_list', None) is CocoKeypointDataset.load_data_list
+
+
+def _leaves(dataset: Any, path: str) -> list[tuple[Mapping[str, Any], str]]:
+    """Return the datasets inside wrappers (`dataset=...`, `datasets=[...]`), each with its config key."""
+    if not isinstance(dataset, Mapping):
+        raise ConfigError(f'check_config: `{path}` must be a dict with `type`, got {dataset!r}.')
+    if 'dataset' in dataset:
+        return _leaves(dataset['dataset'], f'{path}.dataset')
+    if 'datasets' in dataset:
+        return [leaf for i, inner in enumerate(dataset['datasets']) for leaf in _leaves(inner, f'{path}.datasets[{i}]')]
+    return [(dataset, path)]
+
+
+def _source(dataset: Mapping[str, Any], path: str) -> _Source:
+    """Read from the config what the dataset reads, without building it: it would stop at the first defect."""
+    if dataset.get('ann_file'):
+        root = Path(dataset.get('data_root') or '')
+        ann_file, img_dir = root / dataset['ann_file'], root / (dataset.get('data_prefix') or dict(img='images')).get('img', '')
+        meta = dataset.get('meta', 'coco17')
+    else:  # a dataset that makes or finds its file itself
+        built = DATASETS.build({key: value for key, value in dataset.items() if key != 'pipeline'})
+        root = Path(built.data_root)
+        ann_file, img_dir, meta = Path(built.ann_file), Path(built.data_prefix['img']), built.metainfo['keypoint_meta']
+    det_file = root / dataset['bbox_file'] if dataset.get('bbox_file') else None
+    for key, file in (('ann_file', ann_file), ('bbox_file', det_file)):
+        if file is not None and not file.is_file():
+            raise ConfigError(f'check_config: `{path}.{key}` names {str(file)!r}, which does not exist. Is `data_root` right?')
+    try:
+        meta = KeypointMeta.load(meta)
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(f'check_config: `{path}.meta`: {error}') from error
+    category_ids = dataset.get('category_ids')
+    return _Source(ann_file, img_dir, det_file, None if category_ids is None else tuple(category_ids), meta)

@@ -1,0 +1,142 @@
+"""What the command lines share. Imports nothing heavy, so that `--help` and a wrong call answer at once."""
+
+import argparse
+import ast
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class OptionsAction(argparse.Action):
+    """Collect `key.sub=value` pairs into a dict. Values are Python literals; anything else is text; a,b is a list."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        options = dict(getattr(namespace, self.dest) or {})
+        for pair in values:
+            key, separator, text = pair.partition('=')
+            if not separator or not key:
+                parser.error(f'{option_string}: expected KEY=VALUE, got {pair!r}')
+            options[key] = parse_value(text)
+        setattr(namespace, self.dest, options)
+
+
+def parse_value(text: str) -> Any:
+    """Return the Python literal in `text`, a list for a,b,c, or the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        pass
+    if text.lower() in ('true', 'false', 'none'):
+        return {'true': True, 'false': False, 'none': None}[text.lower()]
+    if ',' in text and not text.startswith(('[', '(', '{')):
+        return [parse_value(part) for part in text.split(',')]
+    return text
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--cfg-options k=v ...`."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=OptionsAction,
+        default={},
+        metavar='K=V',
+        help='change values of the config, for example data_root=/data/coco train_cfg.max_epochs=5',
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add `--device`."""
+    parser.add_argument('--device', choices=('cuda', 'cpu'), help='default: the GPU where there is one')
+
+
+def choose_device(device: str | None) -> str:
+    """Return 'cuda' or 'cpu'; call it before anything imports mmengine, which looks for GPUs once, at its import.
+
+    Raises:
+        CallError: 'cuda' was asked for and there is none.
+    """
+    if device == 'cpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+        return 'cpu'
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == 'cuda' and not available:
+        raise CallError('--device cuda: torch sees no GPU here; use --device cpu.')
+    return 'cuda' if available else 'cpu'
+
+
+class CallError(Exception):
+    """The command was called in a wrong way: exit code 2."""
+
+
+def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
+    """Run a command and turn its exceptions into exit codes: 2 for a wrong call or config, 1 for a failed run.
+
+    An expected mistake is told in a line or two on stderr. Anything else keeps its traceback.
+    """
+    try:
+        return main(argv) or 0
+    except CallError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 1
+    except Exception as error:
+        from mmpose_lite.engine.config import ConfigError
+        from mmpose_lite.registry import PathError
+
+        if isinstance(error, ConfigError | PathError):
+            print(f'error: {error}', file=sys.stderr)
+            return 2
+        raise
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add `--gpus` and `--launcher`."""
+    parser.add_argument('--gpus', type=int, default=1, metavar='N', help='processes on this machine, one per GPU')
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
+        default='none',
+        help='who started this process: torchrun (pytorch), Slurm or MPI; --gpus needs none',
+    )
+
+
+def launched(args: argparse.Namespace, script: str, argv: Sequence[str] | None) -> bool:
+    """Start the processes that `--gpus` asks for and wait for them; False in a process that has to do the work itself.
+
+    A process that was started by a launcher joins its group here.
+
+    Raises:
+        CallError: more GPUs are asked for than there are, or the environment does not fit `--launcher`.
+    """
+    if args.gpus < 1:
+        raise CallError(f'--gpus must be 1 or more, got {args.gpus}.')
+    device = choose_device(args.device)
+    if args.launcher == 'none' and args.gpus > 1:
+        if device == 'cpu' and args.device != 'cpu':
+            raise CallError(f'--gpus {args.gpus}: torch sees no GPU here; add --device cpu to run that many on the CPU.')
+        if device == 'cuda':
+            import torch
+
+            there = torch.cuda.device_count()
+            if args.gpus > there:
+                raise CallError(f'--gpus {args.gpus}: this machine has {there}. Ask for fewer, or use --device cpu.')
+        from mmpose_lite.engine.launch import launch_workers
+
+        launch_workers([script, *(sys.argv[1:] if argv is None else argv), '--launcher', 'pytorch'], args.gpus)
+        return True
+    if args.launcher != 'none':
+        from mmpose_lite.engine.launch import init_distributed
+
+        try:
+            init_distributed(args.launcher, device)
+        except RuntimeError as error:
+            raise CallError(str(error)) from error
+    return False

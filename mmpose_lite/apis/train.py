@@ -1,0 +1,79 @@
+"""Training and testing a config."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from mmpose_lite.apis.check import check_config
+from mmpose_lite.engine.config import ConfigError
+from mmpose_lite.engine.runner import Runner, latest_checkpoint, resume_seed
+
+
+class DataError(RuntimeError):
+    """The data of a config has defects that training would stumble over."""
+
+
+def train(cfg: Config) -> Runner:
+    """Train what the config describes, and return the runner: its `model`, its `work_dir` with metrics.json.
+
+    The annotations are checked first, in seconds; `tools/check_dataset.py` does it thoroughly.
+
+    Args:
+        cfg: of `load_config`, with `work_dir` set; `resume=True` goes on from `load_from` or the newest checkpoint there.
+
+    Raises:
+        ConfigError: the config does not train.
+        DataError: the annotations have defects.
+        NonFiniteLossError: a loss became NaN or infinite.
+    """
+    missing = [key for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'work_dir') if cfg.get(key) is None]
+    if missing:
+        raise ConfigError(f'{cfg.filename}: training needs {", ".join(f"`{key}`" for key in missing)}.')
+    if cfg.get('resume') and cfg.get('randomness', {}).get('seed') is None:
+        source = cfg.get('load_from') or latest_checkpoint(Path(cfg.work_dir))
+        seed = resume_seed(source, trust=cfg.get('trust_checkpoints', False)) if source else None
+        if seed is not None:
+            cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
+    if is_main_process():
+        check_before_training(cfg)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def check_before_training(cfg: Config) -> None:
+    """Run the fast checks on the training and validation data.
+
+    Raises:
+        DataError: there are errors; the tables are in the text.
+    """
+    splits = ['train'] if cfg.get('val_dataloader') is None else ['train', 'val']
+    for split, report in check_config(cfg, splits, 'fast').items():
+        if not report.ok:
+            raise DataError(f'the {split} data of {cfg.filename} has defects:\n{report.table()}')
+
+
+def test(cfg: Config, checkpoint: str | Path) -> dict[str, Any]:
+    """Evaluate a checkpoint on the config's test split, and return the metrics.
+
+    Raises:
+        ConfigError: the config has no test split.
+        ValueError: the checkpoint does not fit the model.
+    """
+    missing = [key for key in ('model', 'test_dataloader', 'test_evaluator', 'work_dir') if cfg.get(key) is None]
+    if missing:
+        raise ConfigError(f'{cfg.filename}: testing needs {", ".join(f"`{key}`" for key in missing)}.')
+    for key in (
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'param_scheduler',
+        'val_dataloader',
+        'val_cfg',
+        'val_evaluator',
+    ):
+        cfg.pop(key, None)
+    cfg.load_from = str(checkpoint)
+    return Runner.from_cfg(cfg).test()

@@ -1,0 +1,137 @@
+"""Leeds Sports Pose: `joints.mat` and a folder of images -> COCO-style files.
+
+Sources: Johnson and Everingham, BMVC 2010 (LSP: 2,000 people) and CVPR 2011 (LSPET, the extended set: 10,000 people).
+
+Both files hold one array `joints`, but not the same one:
+- LSPET is (14, 3, N); its third number is 1 where the joint was marked. Unmarked joints get visibility 0.
+- LSP is (3, 14, N); its third number is 1 where the joint is *hidden*. Every joint has a position, so hidden joints get
+  visibility 1 and the others 2.
+
+Positions stay as they stand in the file. MATLAB counts pixels from 1, but LSPET's are fractions of a pixel that go down to
+0.06, so nothing says that 1 should be taken off; mmpose takes nothing off either.
+"""
+
+# Letters: N people, one per image; K = 14 keypoints.
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.io import loadmat
+
+from mmpose_lite.datasets.converters.coco_style import coco_annotations, coco_category, keypoint_boxes, write_coco
+from mmpose_lite.structures import KeypointMeta
+
+NUM_JOINTS = 14
+
+
+def read_lsp_joints(mat_file: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read `joints.mat` of LSP or LSPET, told apart by the shape.
+
+    Returns:
+        (N, 14, 2) positions in px and (N, 14) visibility 0, 1 or 2, as COCO counts it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no MATLAB file (up to version 7), has no `joints`, or these have another shape.
+    """
+    if not Path(mat_file).is_file():
+        raise FileNotFoundError(f'read_lsp_joints: the file {str(mat_file)!r} given as `joints` does not exist.')
+    try:
+        content = loadmat(mat_file)
+    except (ValueError, NotImplementedError, TypeError) as error:
+        raise ValueError(f'{mat_file}: not a MATLAB file of version 4 to 7: {error}.') from error
+    if 'joints' not in content:
+        names = sorted(name for name in content if not name.startswith('__'))
+        raise ValueError(f'{mat_file}: the array `joints` is missing, the file holds {names}.')
+    joints = np.asarray(content['joints'])
+    if joints.ndim == 2:  # MATLAB drops a last axis of 1
+        joints = joints[..., None]
+    if joints.shape[:2] == (NUM_JOINTS, 3):
+        joints = joints.transpose(2, 0, 1)
+        visibility = 2 * (joints[..., 2] > 0)
+    elif joints.shape[:2] == (3, NUM_JOINTS):
+        joints = joints.transpose(2, 1, 0)
+        visibility = 2 - (joints[..., 2] > 0)
+    else:
+        raise ValueError(f'{mat_file}: `joints` must be (14, 3, N) as in LSPET or (3, 14, N) as in LSP, got {joints.shape}.')
+    return joints[..., :2].astype(np.float64), visibility.astype(np.int64)
+
+
+def convert_lsp(joints: str | Path, images: str | Path, out: str | Path, *, num_train: int | None = None) -> list[Path]:
+    """Write `person_keypoints_train.json` and `person_keypoints_val.json`.
+
+    The first `num_train` people are the training split, the others the validation split; nothing is drawn by chance.
+    Joints outside their image are left out (visibility 0); so are people whose joints span no box.
+
+    Args:
+        joints: `joints.mat`.
+        images: folder of im0001.jpg ... (LSP) or im00001.jpg ... (LSPET).
+        out: folder for the files; made when absent.
+        num_train: 0 < num_train <= N; default four fifths. LSP's own protocol is 1000 of 2000.
+
+    Returns:
+        The files written; the validation file only when someone is left for it.
+
+    Raises:
+        FileNotFoundError: `joints` or images do not exist.
+        ValueError: `joints` does not hold what LSP's does, an image is broken, or `num_train` is out of range.
+    """
+    points, v = read_lsp_joints(joints)
+    N = len(points)
+    num_train = N * 4 // 5 if num_train is None else num_train
+    if not 0 < num_train <= N:
+        raise ValueError(f'convert_lsp: `num_train` must be 1 to {N} (the people in {joints}), got {num_train}.')
+    files = _image_files(Path(images), N)
+    sizes = np.array([_image_size(file) for file in files])
+
+    points = points.round(2)
+    inside = ((points >= 0) & (points <= sizes[:, None] - 1)).all(-1)
+    v = np.where(inside, v, 0)
+    seen = np.flatnonzero(v.any(1))
+    bboxes, areas = keypoint_boxes(points[seen], v[seen] > 0, sizes[seen])
+    boxed = areas > 0
+    kept = seen[boxed]
+    annotations = coco_annotations(kept + 1, points[kept], v[kept], bboxes[boxed], areas[boxed])
+    entries: list[dict[str, Any]] = [
+        dict(id=i + 1, file_name=files[i].name, height=int(sizes[i, 1]), width=int(sizes[i, 0])) for i in range(N)
+    ]
+
+    category = coco_category('person', KeypointMeta.load('lsp14'))
+    written = []
+    for split, first, last in (('train', 1, num_train), ('val', num_train + 1, N)):
+        if first > last:
+            continue
+        path = write_coco(
+            Path(out) / f'person_keypoints_{split}.json',
+            images=entries[first - 1 : last],
+            annotations=[a for a in annotations if first <= a['id'] <= last],
+            category=category,
+            description=f'Leeds Sports Pose, images {first}-{last} of {joints}',
+        )
+        written.append(path)
+    return written
+
+
+def _image_files(folder: Path, count: int) -> list[Path]:
+    """Return im0001.jpg (LSP) or im00001.jpg (LSPET) and so on, or say which are missing."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f'convert_lsp: the folder {str(folder)!r} given as `images` does not exist.')
+    present = {path.name for path in folder.iterdir()}
+    digits = 4 if 'im0001.jpg' in present else 5
+    names = [f'im{i:0{digits}d}.jpg' for i in range(1, count + 1)]
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise FileNotFoundError(
+            f'convert_lsp: {len(missing)} of {count} images are missing in {str(folder)!r}, the first are {missing[:3]}. '
+            'They are named im0001.jpg ... in LSP and im00001.jpg ... in LSPET.'
+        )
+    return [folder / name for name in names]
+
+
+def _image_size(file: Path) -> tuple[int, int]:
+    """Return (w, h) as training sees the image."""
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f'convert_lsp: the image {str(file)!r} cannot be decoded. Copy it again.')
+    return image.shape[1], image.shape[0]

@@ -1,0 +1,146 @@
+"""Which sample comes when, and with which random numbers.
+
+A sampler yields `Draw`s: dataset indices that also carry the seed of the run and the number of the round through the data. The
+dataset seeds its transforms from (seed, round, index). What a sample looks like therefore depends neither on the number of
+workers nor on the number of GPUs, and a resumed run sees what an unbroken one would have seen.
+"""
+
+from collections.abc import Iterator, Sized
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import ConcatDataset as MMEngineConcatDataset
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from mmpose_lite.registry import DATA_SAMPLERS, DATASETS
+
+
+class Draw(int):
+    """An index into a dataset, with the seed and the round it is drawn in."""
+
+    seed: int
+    round: int
+
+    def __new__(cls, index: int, seed: int, round_: int) -> 'Draw':
+        draw = super().__new__(cls, index)
+        draw.seed = seed
+        draw.round = round_
+        return draw
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Draw, (int(self), self.seed, self.round)
+
+    def at(self, index: int) -> 'Draw':
+        """Return the same draw at another index (of a part of a joined dataset)."""
+        return Draw(index, self.seed, self.round)
+
+
+def generator_for(index: int) -> np.random.Generator:
+    """Return the random numbers of one sample; a plain index (evaluation, browsing) always gets the same ones."""
+    if isinstance(index, Draw):
+        return np.random.default_rng((index.seed, index.round, int(index)))
+    return np.random.default_rng((0, 0, int(index)))
+
+
+def _permutation(size: int, seed: int, round_: int) -> list[int]:
+    return np.random.default_rng((seed, round_)).permutation(size).tolist()
+
+
+@DATA_SAMPLERS.register_module()
+class DefaultSampler(Sampler[int]):
+    """One round per epoch, dealt out to the ranks; replaces mmengine's sampler of this name.
+
+    Args:
+        dataset: anything with a length.
+        shuffle: new order in every epoch. Without it plain indices come in order, and transforms draw the same numbers always.
+        seed: of order and augmentation; None takes one that all ranks agree on.
+        round_up: repeat the first samples until every rank has as many; metrics drop the repeated ones.
+    """
+
+    def __init__(self, dataset: Sized, *, shuffle: bool = True, seed: int | None = None, round_up: bool = True) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.dataset = dataset
+        self.shuffle = shuffle
+        self.seed = sync_random_seed() if seed is None else seed
+        self.round_up = round_up
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        size = len(self.dataset)
+        indices = _permutation(size, self.seed, self.epoch) if self.shuffle else list(range(size))
+        if self.round_up and size:
+            indices += [indices[i % size] for i in range(-size % self.world_size)]
+        mine = indices[self.rank :: self.world_size]
+        return iter([Draw(i, self.seed, self.epoch) for i in mine] if self.shuffle else mine)
+
+    def __len__(self) -> int:
+        size = len(self.dataset)
+        total = -(-size // self.world_size) * self.world_size if self.round_up else size
+        return len(range(self.rank, total, self.world_size))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the round; the runner calls this before each epoch."""
+        self.epoch = epoch
+
+
+@DATA_SAMPLERS.register_module()
+class InfiniteSampler(Sampler[int]):
+    """Rounds without end, for training by iterations; replaces mmengine's sampler of this name.
+
+    Args:
+        dataset: anything with a length.
+        shuffle: new order in every round.
+        seed: of order and augmentation; None takes one that all ranks agree on.
+    """
+
+    def __init__(self, dataset: Sized, *, shuffle: bool = True, seed: int | None = None) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.dataset = dataset
+        self.shuffle = shuffle
+        self.seed = sync_random_seed() if seed is None else seed
+        self.start = 0
+
+    def skip(self, num_samples: int) -> None:
+        """Start after `num_samples` draws of this rank: a resumed run goes on where it stopped, without reading them."""
+        self.start = num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        size = len(self.dataset)
+        position = self.start * self.world_size + self.rank
+        round_, order = -1, []
+        while True:
+            if position // size != round_:
+                round_ = position // size
+                order = _permutation(size, self.seed, round_) if self.shuffle else list(range(size))
+            yield Draw(order[position % size], self.seed, round_)
+            position += self.world_size
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+@DATASETS.register_module()
+class ConcatDataset(MMEngineConcatDataset):
+    """Several datasets one after another; unlike mmengine's it hands the draw's random numbers on.
+
+    Args:
+        datasets: dataset configs; all must have the same keypoints.
+    """
+
+    def __init__(self, datasets: list[Any]) -> None:
+        built = [DATASETS.build(dataset) if isinstance(dataset, dict) else dataset for dataset in datasets]
+        if not built:
+            raise ValueError('ConcatDataset: `datasets` must name at least one dataset, got none.')
+        first = built[0].metainfo['keypoint_meta']
+        for number, dataset in enumerate(built):
+            if dataset.metainfo['keypoint_meta'].keypoints != first.keypoints:
+                raise ValueError(
+                    f'ConcatDataset: dataset {number} has other keypoints '
+                    f'({dataset.metainfo["keypoint_meta"].num_keypoints}) than dataset 0 ({first.num_keypoints}).'
+                )
+        super().__init__(built, ignore_keys=list(built[0].metainfo))
+
+    def __getitem__(self, index: int) -> Any:
+        dataset, inner = self._get_ori_dataset_idx(int(index))
+        return self.datasets[dataset][index.at(inner) if isinstance(index, Draw) else inner]

@@ -1,0 +1,110 @@
+"""From an image with a box to the crop of that box."""
+
+# Letters: N instances (1 for top-down), K keypoints.
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmpose_lite.ops.warp import affine_matrix, apply_affine, fix_aspect_ratio, warp_affine
+from mmpose_lite.registry import TRANSFORMS
+from mmpose_lite.structures import bbox_xyxy_to_cs
+
+
+@TRANSFORMS.register_module()
+class GetBBoxCenterScale:
+    """Turn the box into a centre and a padded scale.
+
+    Required keys: bboxes (1, 4) xyxy px.
+    Added keys: bbox_center (2,) px, bbox_scale (2,) (w, h) px.
+
+    Args:
+        padding: factor on the box's width and height.
+    """
+
+    def __init__(self, *, padding: float = 1.25) -> None:
+        if padding <= 0:
+            raise ValueError(f'GetBBoxCenterScale: `padding` must be positive, got {padding}.')
+        self.padding = padding
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        if len(results['bboxes']) != 1:
+            raise ValueError(
+                f'GetBBoxCenterScale: a top-down sample has one box, got {len(results["bboxes"])} in {results.get("img_path")}.'
+            )
+        results['bbox_center'], results['bbox_scale'] = bbox_xyxy_to_cs(results['bboxes'][0], self.padding)
+        return results
+
+
+@TRANSFORMS.register_module()
+class TopdownAffine:
+    """Cut the (rotated) box out of the image, at the size of the network's input. Pixels outside the image are black.
+
+    Required keys: img, bbox_center, bbox_scale, and optionally bbox_rotation (degrees), keypoints (1, K, 2).
+    Modified keys: img (H, W, 3) uint8, bbox_scale (grown to the aspect ratio of the input).
+    Added keys: input_size (w, h), and keypoints_input (1, K, 2) in crop px if there are keypoints.
+
+    Args:
+        input_size: (w, h) of the crop in px.
+        use_udp: use the matrix of UDP; pair it with `HeatmapCodec(variant='udp')`.
+    """
+
+    def __init__(self, input_size: tuple[int, int], *, use_udp: bool = False) -> None:
+        if len(input_size) != 2 or min(input_size) < 1:
+            raise ValueError(f'TopdownAffine: `input_size` must be (w, h) of positive numbers, got {tuple(input_size)}.')
+        self.input_size = (int(input_size[0]), int(input_size[1]))
+        self.use_udp = use_udp
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        W, H = self.input_size
+        results['bbox_scale'] = scale = fix_aspect_ratio(results['bbox_scale'], W / H)
+        try:
+            matrix = affine_matrix(
+                results['bbox_center'], scale, results.get('bbox_rotation', 0.0), self.input_size, udp=self.use_udp
+            )
+        except ValueError as error:
+            raise ValueError(f'{results.get("img_path")}, annotation {results.get("ann_id")}: {error}') from error
+        results['img'] = warp_affine(results['img'], matrix, self.input_size)
+        if 'keypoints' in results:
+            results['keypoints_input'] = apply_affine(results['keypoints'], matrix)
+        results['input_size'] = self.input_size
+        return results
+
+
+META_KEYS = (
+    'img_path',
+    'img_id',
+    'ann_id',
+    'category_id',
+    'ori_shape',
+    'input_size',
+    'bbox_center',
+    'bbox_scale',
+    'bbox_rotation',
+    'flip',
+)
+INSTANCE_KEYS = ('bboxes', 'bbox_scores', 'keypoints', 'keypoints_input', 'keypoints_visible', 'areas', 'head_sizes')
+
+
+@TRANSFORMS.register_module()
+class PackPoseInputs:
+    """Keep what crosses to the training process: uint8 pixels and a few numbers.
+
+    Required keys: img.
+    Added keys (the only ones left): inputs (H, W, 3) uint8, instances (name -> (N, ...) array), metainfo.
+
+    Args:
+        meta_keys: added to the metainfo of each image, where the sample has them, beside the usual ones.
+        instance_keys: per-instance arrays added to the usual ones.
+    """
+
+    def __init__(self, *, meta_keys: Sequence[str] = (), instance_keys: Sequence[str] = ()) -> None:
+        self.meta_keys = (*META_KEYS, *meta_keys)
+        self.instance_keys = (*INSTANCE_KEYS, *instance_keys)
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        return dict(
+            inputs=np.ascontiguousarray(results['img']),
+            instances={key: results[key] for key in self.instance_keys if key in results},
+            metainfo={key: results[key] for key in self.meta_keys if key in results},
+        )

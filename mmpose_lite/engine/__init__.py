@@ -1,0 +1,1 @@
+"""Running a config: launch, runner, hooks, checkpoints, optimisers."""

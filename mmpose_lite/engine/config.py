@@ -1,0 +1,155 @@
+"""Reading configs: one Python dialect, values inherited from the top level, mistakes named with their file and key."""
+
+import difflib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmpose_lite.registry import DATASETS, METRICS, MODELS, PathError, Registry
+
+SPLITS = ('train', 'val', 'test')
+# What a dataset and a model take from the top level of a config unless they say otherwise.
+INHERITED = ('meta', 'data_root')
+RUNNER_KEYS = (
+    'auto_scale_lr',
+    'cfg',
+    'channels_last',
+    'compile',
+    'custom_hooks',
+    'custom_imports',
+    'data_root',
+    'default_hooks',
+    'default_scope',
+    'draw',
+    'env_cfg',
+    'find_unused_parameters',
+    'launcher',
+    'load_from',
+    'load_min_match',
+    'log_level',
+    'log_processor',
+    'meta',
+    'model',
+    'optim_wrapper',
+    'param_scheduler',
+    'randomness',
+    'resume',
+    'sync_bn',
+    'test_cfg',
+    'test_dataloader',
+    'test_evaluator',
+    'train_cfg',
+    'train_dataloader',
+    'val_cfg',
+    'val_dataloader',
+    'val_evaluator',
+    'visualizer',
+    'work_dir',
+)
+
+
+class ConfigError(ValueError):
+    """A config or a call is wrong; nothing has been run. Command lines exit with 2."""
+
+
+def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file, apply command-line options, hand inherited values down.
+
+    Args:
+        path: a .py config. Its own folder and the working directory are put on the import path for `custom_imports`.
+        cfg_options: dotted key -> value, as `--cfg-options` gives them.
+
+    Raises:
+        ConfigError: the file is missing or faulty, or an option names a key that nothing reads.
+    """
+    path = Path(path)
+    if not path.is_file():
+        folder = path.parent if path.parent.is_dir() else Path('configs')
+        near = difflib.get_close_matches(path.name, [p.name for p in folder.glob('*.py')], n=3)
+        hint = f' Near names in {folder}: {", ".join(near)}.' if near else ''
+        raise ConfigError(f'config file {str(path)!r} does not exist.{hint}')
+    for folder in (str(path.resolve().parent), os.getcwd()):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    try:
+        cfg = Config.fromfile(str(path))
+    except Exception as error:  # whatever a config's own Python raises
+        raise ConfigError(f'config {str(path)!r} cannot be read: {type(error).__name__}: {error}') from error
+    _check_options(cfg, cfg_options or {}, path)
+    try:
+        cfg.merge_from_dict(dict(cfg_options or {}))
+    except Exception as error:
+        raise ConfigError(f'--cfg-options do not fit {str(path)!r}: {error}') from error
+    hand_down(cfg)
+    return cfg
+
+
+def _check_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:
+    for option in options:
+        first = option.split('.')[0]
+        if first not in cfg and first not in RUNNER_KEYS:
+            near = difflib.get_close_matches(first, [*cfg, *RUNNER_KEYS], n=3)
+            hint = f'; did you mean {", ".join(near)}?' if near else '.'
+            raise ConfigError(f'--cfg-options {option}: {str(path)!r} has no key `{first}`{hint}')
+
+
+def takes(registry: Registry, cfg: Mapping[str, Any], argument: str) -> bool:
+    """Return whether the class that `cfg` names has such an argument."""
+    cls: Callable = registry.find(cfg['type'], cfg) if isinstance(cfg['type'], str) else cfg['type']
+    return argument in inspect.signature(cls).parameters
+
+
+def _datasets(cfg: Any) -> Iterator[Any]:
+    """Yield the dataset configs in a dataset config, wrappers opened."""
+    inner = cfg.get('datasets') or ([cfg['dataset']] if isinstance(cfg.get('dataset'), Mapping) else [])
+    if not inner:
+        yield cfg
+    for part in inner:
+        yield from _datasets(part)
+
+
+def metric_configs(evaluator: Any) -> list[Any]:
+    """Return the metric configs of an evaluator config: a dict, a list, or a dict with `metrics`."""
+    if evaluator is None:
+        return []
+    if isinstance(evaluator, Mapping):
+        return list(evaluator['metrics']) if 'metrics' in evaluator else [evaluator]
+    return list(evaluator)
+
+
+def hand_down(cfg: Config) -> None:
+    """Give top-level `meta` and `data_root` to the parts that take them and have none; metrics also get their split's `ann_file`.
+
+    So one option on the command line moves the data, and one meta file changes every count.
+
+    Raises:
+        ConfigError: a part is not known.
+    """
+
+    def give(registry: Registry, part: Any, where: str, values: Mapping[str, Any]) -> None:
+        try:
+            for name, value in values.items():
+                if value is not None and part.get(name) is None and takes(registry, part, name):
+                    part[name] = value
+        except PathError as error:
+            error.prepend(where, part)
+            raise ConfigError(str(error)) from error
+
+    top = {name: cfg.get(name) for name in INHERITED}
+    if isinstance(cfg.get('model'), Mapping) and 'type' in cfg.model:
+        give(MODELS, cfg.model, 'model', top)
+    for split in SPLITS:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader is None:
+            continue
+        parts = list(_datasets(loader['dataset']))
+        for part in parts:
+            give(DATASETS, part, f'{split}_dataloader.dataset', top)
+        for number, metric in enumerate(metric_configs(cfg.get(f'{split}_evaluator'))):
+            values = dict(data_root=parts[0].get('data_root'), ann_file=parts[0].get('ann_file'))
+            give(METRICS, metric, f'{split}_evaluator[{number}]', values)

@@ -1,0 +1,49 @@
+"""What a run leaves for people: metrics.json and a picture of its curves."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+
+from mmpose_lite.engine.hooks.log import JSON_LOG, position
+from mmpose_lite.registry import HOOKS
+from mmpose_lite.visualization.curves import plot_run
+
+
+@HOOKS.register_module()
+class SummaryHook(Hook):
+    """After every evaluation: metrics.json (`split`, `epoch`, `iter`, `metrics`, `best`); at the end: curves.png."""
+
+    priority = 'LOWEST'
+
+    @master_only
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write metrics.json."""
+        hub = runner.message_hub
+        best = {key: hub.get_info(key) for key in ('best_score', 'best_ckpt') if hub.get_info(key) is not None}
+        epoch, iteration = position(runner)
+        content = dict(split='val', epoch=epoch, iter=iteration, metrics=metrics or {}, best=best)
+        write_metrics(Path(runner.work_dir) / 'metrics.json', content)
+
+    @master_only
+    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write test_metrics.json."""
+        write_metrics(Path(runner.work_dir) / 'test_metrics.json', dict(split='test', metrics=metrics or {}))
+
+    @master_only
+    def after_train(self, runner: Any) -> None:
+        """Draw the curves."""
+        log = Path(runner.work_dir) / JSON_LOG
+        if log.exists():
+            plot_run(log, Path(runner.work_dir) / 'curves.png', title=Path(runner.work_dir).name)
+
+
+def write_metrics(path: Path, content: dict[str, Any]) -> None:
+    """Write a metrics file in one step, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + '.tmp')
+    temporary.write_text(json.dumps(content, indent=2, default=float) + '\n')
+    os.replace(temporary, path)

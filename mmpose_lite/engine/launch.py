@@ -1,0 +1,84 @@
+"""Processes: one per GPU on this machine, or what torchrun, Slurm or MPI started."""
+
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+TIMEOUT = timedelta(minutes=30)
+
+
+class LaunchError(RuntimeError):
+    """A worker process failed; its own traceback stands above."""
+
+
+def launch_workers(command: Sequence[str], num_workers: int) -> None:
+    """Run `python command...` in `num_workers` processes of this machine, through torch's elastic launcher.
+
+    The launcher finds a free port, sets RANK, LOCAL_RANK, WORLD_SIZE and the like, shows the output of every process, and ends
+    all when one dies.
+
+    Raises:
+        LaunchError: a process failed.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // num_workers, 1)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=num_workers,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend='c10d',
+        rdzv_endpoint='localhost:0',
+        max_restarts=0,
+        monitor_interval=0.2,
+    )
+    try:
+        elastic_launch(config, sys.executable)('-u', *command)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        raise LaunchError(f'process {rank} of {num_workers} failed with exit code {failure.exitcode}; all were ended.') from None
+
+
+def init_distributed(launcher: str, device: str, *, timeout: timedelta = TIMEOUT) -> None:
+    """Join the process group that `launcher` describes in the environment: NCCL on GPUs, gloo on the CPU.
+
+    Raises:
+        RuntimeError: the environment holds no such description.
+    """
+    if launcher == 'none' or dist.is_initialized():
+        return
+    if launcher == 'slurm':
+        _take_environment('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID', launcher)
+    elif launcher == 'mpi':
+        _take_environment('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK', launcher)
+    missing = [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]
+    if missing:
+        raise RuntimeError(f'--launcher {launcher}: the environment lacks {", ".join(missing)}; start the command with torchrun.')
+    if device == 'cuda':
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+    dist.init_process_group('nccl' if device == 'cuda' else 'gloo', timeout=timeout)
+
+
+def _take_environment(rank: str, world_size: str, local_rank: str, launcher: str) -> None:
+    """Copy a scheduler's variables to the names that torch reads."""
+    for source, target in ((rank, 'RANK'), (world_size, 'WORLD_SIZE'), (local_rank, 'LOCAL_RANK')):
+        if source not in os.environ:
+            raise RuntimeError(f'--launcher {launcher}: the environment has no {source}; was the command started by {launcher}?')
+        os.environ[target] = os.environ[source]
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in os.environ:
+        nodes = os.environ.get('SLURM_NODELIST')
+        if nodes is None:
+            raise RuntimeError(f'--launcher {launcher}: set MASTER_ADDR to the first machine.')
+        import subprocess
+
+        names = subprocess.run(['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True).stdout
+        os.environ['MASTER_ADDR'] = names.split()[0]

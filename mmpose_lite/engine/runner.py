@@ -1,0 +1,345 @@
+"""mmengine's Runner on today's torch: our registries, safe and atomic checkpoints, exact resume, CPU processes, channels-last."""
+
+import copy
+import logging
+import os
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import master_only
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
+from mmengine.registry import FUNCTIONS
+from mmengine.runner import LogProcessor as MMEngineLogProcessor
+from mmengine.runner import Runner as MMEngineRunner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmpose_lite.engine.checkpoint import (
+    capture_rng_state,
+    load_checkpoint_file,
+    restore_rng_state,
+    save_checkpoint_atomic,
+    to_plain,
+)
+from mmpose_lite.engine.config import metric_configs
+from mmpose_lite.engine.hooks.monitor import MonitorHook
+from mmpose_lite.engine.hooks.progress import ProgressHook
+from mmpose_lite.engine.memory import crashes_channels_last, keep_freed_memory
+from mmpose_lite.engine.weights import extract_state_dict, load_state
+from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, SCOPE, PathError, Registry
+from mmpose_lite.version import __version__
+
+# Sections of mmengine's start-up report that go to the log file only.
+_FILE_ONLY = ('Hooks will be executed', 'Distributed training is not used', '\n---', 'Config:', '"FileClient"', '"HardDiskBackend"')
+
+
+class LogProcessor(MMEngineLogProcessor):
+    """mmengine's formatter of log lines; takes in the scalars still on the device before it reads them."""
+
+    def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict, str]:
+        """Return the scalars and the line of an iteration."""
+        if mode == 'train':
+            runner.drain_scalars()
+        return super().get_log_after_iter(runner, batch_idx, mode)
+
+
+class Runner(MMEngineRunner):
+    """Trains, validates and tests what a config describes.
+
+    Beside mmengine's keys a config may set `channels_last` (memory format, default True), `load_min_match` (least share of the
+    model's tensors that `load_from` must fill, default 0.5) and `trust_checkpoints` (read pickles with code, default False).
+    """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'Runner':
+        """Make the runner of a config that `load_config` read."""
+        cfg = copy.deepcopy(cfg)
+        keys = (
+            'train_dataloader',
+            'val_dataloader',
+            'test_dataloader',
+            'train_cfg',
+            'val_cfg',
+            'test_cfg',
+            'auto_scale_lr',
+            'optim_wrapper',
+            'param_scheduler',
+            'val_evaluator',
+            'test_evaluator',
+            'default_hooks',
+            'custom_hooks',
+            'load_from',
+            'visualizer',
+        )
+        keep_freed_memory()
+        return cls(
+            model=cfg.model,
+            work_dir=cfg.work_dir,
+            resume=cfg.get('resume', False),
+            launcher=cfg.get('launcher', 'none'),
+            env_cfg=cfg.get('env_cfg', {}),
+            log_processor=LogProcessor(**cfg.get('log_processor', {})),
+            log_level=cfg.get('log_level', 'INFO'),
+            default_scope=SCOPE,
+            randomness={'seed': None, **cfg.get('randomness', {})},
+            cfg=cfg,
+            **{key: cfg.get(key) for key in keys},
+        )
+
+    @property
+    def training(self) -> bool:
+        """Whether this runner trains; one that only tests has no epoch."""
+        return self._train_loop is not None and not isinstance(self._train_loop, dict)
+
+    # ---- building, with our registries and the key that is wrong in every error ----
+
+    def _build(self, registry: Registry, cfg: Any, path: str, **defaults: Any) -> Any:
+        try:
+            return registry.build(cfg, **defaults)
+        except PathError as error:
+            error.prepend(path, cfg)
+            raise
+
+    def build_model(self, model: nn.Module | Mapping[str, Any]) -> nn.Module:
+        """Build the network, in channels-last memory unless `channels_last=False`."""
+        built = model if isinstance(model, nn.Module) else self._build(MODELS, model, 'model')
+        culprit = crashes_channels_last(built) if get_device() == 'cpu' else ''
+        if culprit:
+            self.logger.info(f'channels-last memory is not used: the CPU kernel of torch crashes on `{culprit}`.')
+        if self.cfg.get('channels_last', True) and not culprit:
+            return built.to(memory_format=torch.channels_last)
+        built.data_preprocessor.memory_format = torch.contiguous_format
+        return built
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        """Move the network to the device and make it data-parallel; on the CPU too, where mmengine's wrapper fails."""
+        if not self.distributed or get_device() != 'cpu' or model_wrapper_cfg is not None:
+            return super().wrap_model(model_wrapper_cfg, model)
+        model = revert_sync_batchnorm(model)  # torch has no SyncBN for the CPU
+        unused = self.cfg.get('find_unused_parameters', False)
+        return MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=unused)
+
+    def build_dataloader(
+        self, dataloader: DataLoader | Mapping[str, Any], seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:  # type: ignore[override]
+        """Build dataset, sampler and loader.
+
+        Workers stay alive over epochs and memory is pinned where there is a GPU, unless the config says otherwise.
+        """
+        if isinstance(dataloader, DataLoader):
+            return dataloader
+        cfg = dict(copy.deepcopy(dataloader))
+        name = next((f'{s}_dataloader' for s in ('train', 'val', 'test') if getattr(self, f'_{s}_dataloader') is dataloader), '')
+        dataset = self._build(DATASETS, cfg.pop('dataset'), f'{name}.dataset')
+        sampler = self._build(DATA_SAMPLERS, cfg.pop('sampler'), f'{name}.sampler', dataset=dataset, seed=seed)
+        collate = dict(cfg.pop('collate_fn', dict(type='pose_collate')))
+        generator = torch.Generator()  # the loader's own: it must not move the global one, which a resumed run restores
+        generator.manual_seed(seed or 0)
+        workers = cfg.setdefault('num_workers', 0)
+        cfg.setdefault('persistent_workers', workers > 0)
+        cfg.setdefault('pin_memory', torch.cuda.is_available())
+        return DataLoader(
+            dataset,
+            sampler=sampler,
+            collate_fn=partial(FUNCTIONS.get(collate.pop('type')), **collate),
+            worker_init_fn=_init_worker,
+            generator=generator,
+            **cfg,
+        )
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """Build the metrics of a split."""
+        if isinstance(evaluator, Evaluator):
+            return evaluator
+        name = 'val_evaluator' if evaluator is self._val_evaluator else 'test_evaluator'
+        metrics = [self._build(METRICS, cfg, f'{name}[{i}]') for i, cfg in enumerate(metric_configs(evaluator))]
+        return Evaluator(metrics)
+
+    def register_hook(self, hook: Hook | Mapping[str, Any], priority: Any = None) -> None:
+        """Build a hook and put it in its place; `priority` may stand in its config."""
+        if isinstance(hook, Mapping):
+            cfg = dict(hook)
+            priority = cfg.pop('priority', priority)
+            hook = self._build(HOOKS, cfg, f'hook {cfg.get("type")}')
+        super().register_hook(hook, priority)
+
+    def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> Any:
+        """Build the logger; the start-up report (environment, config, hooks) goes to the log file only."""
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.addFilter(lambda record: record.funcName != '_log_env' and not record.getMessage().startswith(_FILE_ONLY))
+        return logger
+
+    # ---- running ----
+
+    def train(self) -> nn.Module:
+        """Train, validating on the way; the terminal is left clean however it ends."""
+        return self._tidily(super().train)
+
+    def val(self) -> dict:
+        """Evaluate on the validation split."""
+        return self._tidily(super().val)
+
+    def test(self) -> dict:
+        """Evaluate on the test split."""
+        return self._tidily(super().test)
+
+    def _tidily(self, run: Any) -> Any:
+        try:
+            return run()
+        finally:
+            for hook in self._hooks:
+                if isinstance(hook, ProgressHook):
+                    hook.stop()
+
+    def drain_scalars(self) -> None:
+        """Take in the scalars that are still on their way from the device."""
+        for hook in self._hooks:
+            if isinstance(hook, MonitorHook):
+                hook.drain(self, wait=True)
+
+    # ---- checkpoints ----
+
+    def load_or_resume(self) -> None:
+        """Resume from the work dir or `load_from`, or load weights, once."""
+        if self._has_loaded:
+            return
+        if self._resume:
+            source = self._load_from or latest_checkpoint(Path(self.work_dir))
+            if source is None:
+                self.logger.warning(f'--resume: no checkpoint in {self.work_dir} yet; training starts from the beginning.')
+                return
+            self.resume(str(source))
+        elif self._load_from is not None:
+            self.load_checkpoint(self._load_from)
+        self._has_loaded = True
+
+    def load_checkpoint(self, filename: str, map_location: Any = 'cpu', strict: bool = False, revise_keys: Any = ()) -> dict:
+        """Load weights, and log one line that says what fitted.
+
+        Raises:
+            ValueError: less than `load_min_match` of the model was found in the file (all, with `strict`).
+        """
+        checkpoint = load_checkpoint_file(filename, map_location='cpu', trust=self.cfg.get('trust_checkpoints', False))
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        state = extract_state_dict(checkpoint, revise_keys=revise_keys)
+        report = load_state(model, state, min_match=self.cfg.get('load_min_match', 0.5), strict=strict)
+        self.logger.info(f'loaded {filename}: {report.line()}')
+        self._has_loaded = True
+        return checkpoint
+
+    @master_only
+    def save_checkpoint(  # type: ignore[override]
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Write everything that `resume` needs, of tensors and plain types, in one atomic step; to local disks only."""
+        self.drain_scalars()
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        # Hooks save before the loop counts the epoch or iteration that has just ended.
+        position = dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
+        keypoint_meta = getattr(model, 'meta', None)
+        hub = self.message_hub
+        checkpoint: dict[str, Any] = dict(
+            meta=dict(
+                **(position | (meta or {})),
+                cfg=self.cfg.pretty_text,
+                seed=self.seed,
+                world_size=self.world_size,
+                experiment_name=self.experiment_name,
+                time=time.strftime('%Y%m%d_%H%M%S'),
+                mmpose_lite_version=__version__,
+                keypoint_meta=None if keypoint_meta is None else keypoint_meta.to_dict(),
+            ),
+            state_dict=model.state_dict(),
+            best={key: hub.get_info(key) for key in hub.runtime_info if key.startswith('best_')},
+            rng=capture_rng_state(),
+        )
+        if save_optimizer:
+            checkpoint['optimizer'] = self.optim_wrapper.state_dict()
+        if save_param_scheduler and self.param_schedulers is not None:
+            checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in self.param_schedulers]
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        save_checkpoint_atomic(to_plain(checkpoint), os.path.join(out_dir, filename))
+
+    def resume(
+        self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True, map_location: Any = 'cpu'
+    ) -> None:
+        """Go on where a checkpoint was written, as if the run had never stopped.
+
+        Raises:
+            RuntimeError: the file holds weights alone.
+        """
+        checkpoint = self.load_checkpoint(filename, strict=True)
+        missing = [key for key in ('meta', 'optimizer') if key not in checkpoint]
+        if missing:
+            raise RuntimeError(
+                f'--resume {filename}: the file has no {" and no ".join(missing)}, so training cannot go on from it. '
+                'Start from its weights with --cfg-options load_from=FILE.'
+            )
+        meta = checkpoint['meta']
+        self.train_loop._epoch, self.train_loop._iter = meta['epoch'], meta['iter']
+        if meta.get('world_size', self.world_size) != self.world_size:
+            self.logger.warning(
+                f'--resume: the run had {meta["world_size"]} processes and has {self.world_size} now; with the batch size of one '
+                'process unchanged, the total batch size and the number of iterations of an epoch change.'
+            )
+        for key, value in checkpoint.get('best', {}).items():
+            self.message_hub.update_info(key, value)
+        if resume_optimizer:
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+        if resume_param_scheduler and self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+            for scheduler, state in zip(self.param_schedulers, checkpoint.get('param_schedulers', ())):
+                scheduler.load_state_dict(state)
+        if self.rank == 0 and 'rng' in checkpoint:
+            restore_rng_state(checkpoint['rng'])
+        elif self.seed is not None:  # the file holds the state of rank 0 alone; the others start anew from a seed of their own
+            torch.manual_seed(self.seed + 1000 * self.rank + meta['iter'])
+        self.logger.info(f'resumed {filename} after epoch {meta["epoch"]}, iteration {meta["iter"]}')
+
+
+def latest_checkpoint(work_dir: Path) -> Path | None:
+    """Return the checkpoint to resume from: the one `last_checkpoint` names, or else the newest epoch or iteration."""
+    note = work_dir / 'last_checkpoint'
+    if note.is_file():
+        named = Path(note.read_text().strip())
+        for candidate in (named, work_dir / named.name):  # the work dir may have been moved
+            if candidate.is_file():
+                return candidate
+    numbered = [
+        p for p in work_dir.glob('*.pth') if p.stem.split('_')[0] in ('epoch', 'iter') and p.stem.split('_')[-1].isdigit()
+    ]
+    return max(numbered, key=lambda p: int(p.stem.split('_')[-1]), default=None)
+
+
+def resume_seed(checkpoint: str | Path, *, trust: bool = False) -> int | None:
+    """Return the seed of the run that wrote a checkpoint; order and augmentation of the data follow from it."""
+    content = load_checkpoint_file(checkpoint, trust=trust)
+    return content.get('meta', {}).get('seed') if isinstance(content, Mapping) else None
+
+
+def _init_worker(worker: int) -> None:
+    """Set up a data worker: one thread each, for there are as many workers as there are cores to use."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,7 @@
+"""Losses: tensors in, scalar out."""
+
+from mmpose_lite.models.losses.heatmap import AdaptiveWingLoss, KeypointMSELoss, KeypointOHKMMSELoss
+from mmpose_lite.models.losses.reduction import reduce_loss
+from mmpose_lite.models.losses.regression import L1Loss, SmoothL1Loss
+
+__all__ = ['AdaptiveWingLoss', 'KeypointMSELoss', 'KeypointOHKMMSELoss', 'L1Loss', 'SmoothL1Loss', 'reduce_loss']

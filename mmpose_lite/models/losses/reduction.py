@@ -1,0 +1,46 @@
+"""From one number per element to a scalar: the rule that all losses share."""
+
+from torch import Tensor
+
+REDUCTIONS = ('none', 'mean', 'sum')
+
+
+def check_reduction(owner: str, reduction: str) -> None:
+    """Raise ValueError unless `reduction` is 'none', 'mean' or 'sum'."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'{owner}: `reduction` must be one of {REDUCTIONS}, got {reduction!r}.')
+
+
+def check_shapes(owner: str, pred: Tensor, target: Tensor) -> None:
+    """Raise ValueError unless `pred` and `target` have the same shape."""
+    if pred.shape != target.shape:
+        raise ValueError(f'{owner}: `pred` and `target` must have one shape, got {tuple(pred.shape)} and {tuple(target.shape)}.')
+
+
+def reduce_loss(
+    loss: Tensor, weight: Tensor | None = None, *, reduction: str = 'mean', avg_factor: Tensor | float | None = None
+) -> Tensor:
+    """Weight and reduce; 0 with zero gradient for no element or for weights of 0.
+
+    Args:
+        loss: one value per element, any shape.
+        weight: of the elements, or of the leading axes of `loss`: (N,) or (N, 4) for a loss of (N, 4).
+        reduction: 'mean' divides by the number of elements, whatever their weights; 'sum'; 'none' keeps the shape.
+        avg_factor: for 'mean': divide the sum by this instead, such as the number of positive samples.
+
+    Raises:
+        ValueError: the weight's shape does not fit, or `avg_factor` is given with 'sum'.
+    """
+    if weight is not None:
+        if weight.shape != loss.shape[: weight.ndim]:
+            raise ValueError(f'reduce_loss: `weight` of shape {tuple(weight.shape)} does not fit a loss of {tuple(loss.shape)}.')
+        loss = loss * weight.reshape(weight.shape + (1,) * (loss.ndim - weight.ndim))
+    if reduction == 'none':
+        return loss
+    if reduction == 'sum':
+        if avg_factor is not None:
+            raise ValueError('reduce_loss: `avg_factor` needs `reduction="mean"`, got "sum".')
+        return loss.sum()
+    if avg_factor is None:
+        return loss.sum() / max(loss.numel(), 1)
+    return loss.sum() / (avg_factor + 1.2e-7)  # float32's epsilon, as in mmdet: 0 / 0 is 0 without asking the device

@@ -1,0 +1,272 @@
+"""What a set of keypoints is: names, mirror pairs, limbs, OKS sigmas, colours. The one source of every count.
+
+The pixel rule, for the whole project: x = 0 is the centre of the leftmost pixel, as in mmpose. A horizontal flip of an image
+`w` px wide maps x to w - 1 - x. COCO's annotations are used as they stand, without adding half a pixel (detectron2 adds it).
+Boxes have edges, not pixels, but flip by the same w - 1 - x so that they stay on their keypoints.
+"""
+
+import colorsys
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Color = tuple[int, int, int]
+
+_LOWER_BODY = ('hip', 'pelvis', 'thigh', 'knee', 'shin', 'ankle', 'foot', 'heel', 'toe')
+DEFAULT_SIGMA = 0.079  # mean of COCO's 17 is 0.063; 0.079 is COCO's shoulder, a joint of middling precision
+
+
+@dataclass(frozen=True)
+class KeypointMeta:
+    """Description of K keypoints.
+
+    Attributes:
+        name: of the convention, e.g. 'coco17'.
+        keypoints: K unique names; order is the order of channels.
+        swaps: K indices; entry i is the keypoint that i becomes under a horizontal flip. An involution.
+        limbs: L pairs of indices, drawn as bones; PAF fields follow the same order.
+        sigmas: K per-keypoint constants of the OKS, as COCO defines them (object scale = sqrt(area)).
+        colors: K RGB triples in 0..255.
+        limb_colors: L RGB triples in 0..255.
+        lower_body: indices of the keypoints below the waist, for cutting people in half.
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    swaps: tuple[int, ...]
+    limbs: tuple[tuple[int, int], ...]
+    sigmas: tuple[float, ...]
+    colors: tuple[Color, ...]
+    limb_colors: tuple[Color, ...]
+    lower_body: tuple[int, ...]
+
+    @property
+    def num_keypoints(self) -> int:
+        return len(self.keypoints)
+
+    @property
+    def num_limbs(self) -> int:
+        return len(self.limbs)
+
+    @property
+    def flip_indices(self) -> np.ndarray:
+        """`swaps` as an index array: `flipped[:, k] = maps[:, flip_indices[k]]`."""
+        return np.array(self.swaps, dtype=np.int64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain form that `from_dict` reads: keypoints and limbs by name."""
+        return dict(
+            name=self.name,
+            keypoints=list(self.keypoints),
+            swaps=[[self.keypoints[i], self.keypoints[j]] for i, j in enumerate(self.swaps) if i < j],
+            limbs=[[self.keypoints[a], self.keypoints[b]] for a, b in self.limbs],
+            sigmas=list(self.sigmas),
+            colors=[list(color) for color in self.colors],
+            limb_colors=[list(color) for color in self.limb_colors],
+            lower_body=[self.keypoints[i] for i in self.lower_body],
+        )
+
+    @classmethod
+    def from_dict(cls, spec: Mapping[str, Any]) -> 'KeypointMeta':
+        """Make a meta from plain values; only `keypoints` is required.
+
+        Args:
+            spec: `keypoints` (K names, or the number K), and optionally `name`; `swaps` (pairs of names or indices; found from
+                `left_`/`right_` names when absent); `limbs` (pairs of names or indices); `sigmas` (K numbers or one for all);
+                `colors` and `limb_colors` (RGB triples); `lower_body` (names or indices; found from the names when absent).
+
+        Raises:
+            ValueError: a name is unknown or double, swaps are no involution, a list has the wrong length.
+        """
+        known = ('name', 'keypoints', 'swaps', 'limbs', 'sigmas', 'colors', 'limb_colors', 'lower_body')
+        unknown = [key for key in spec if key not in known]
+        if unknown:
+            raise ValueError(f'KeypointMeta: unknown keys {unknown}; known keys are {list(known)}.')
+        if 'keypoints' not in spec:
+            raise ValueError('KeypointMeta: `keypoints` is missing: a list of K names, or the number K.')
+        names = spec['keypoints']
+        names = tuple(f'keypoint_{i}' for i in range(names)) if isinstance(names, int) else tuple(names)
+        if not names or not all(isinstance(n, str) for n in names):
+            raise ValueError(f'KeypointMeta: `keypoints` must be one or more names, got {names!r}.')
+        double = sorted({n for n in names if names.count(n) > 1})
+        if double:
+            raise ValueError(f'KeypointMeta: `keypoints` must be unique, got {double} more than once.')
+        limbs = tuple(_pair(names, pair, 'limbs') for pair in spec.get('limbs', ()))
+        sigmas = spec.get('sigmas', DEFAULT_SIGMA)
+        sigmas = (float(sigmas),) * len(names) if isinstance(sigmas, int | float) else tuple(float(s) for s in sigmas)
+        if len(sigmas) != len(names) or min(sigmas) <= 0:
+            raise ValueError(f'KeypointMeta: `sigmas` must be one positive number or {len(names)}, got {sigmas}.')
+        swaps = _swaps(names, spec['swaps']) if spec.get('swaps') is not None else _swaps_by_name(names)
+        colors = _colors(spec.get('colors'), _side_colors(names), 'colors')
+        limb_colors = _colors(
+            spec.get('limb_colors'),
+            _limb_colors(names, limbs, colors),
+            'limb_colors',
+        )
+        lower = spec.get('lower_body', [n for n in names if any(part in n for part in _LOWER_BODY)])
+        lower_body = tuple(_index(names, k, 'lower_body') for k in lower)
+        return cls(str(spec.get('name', 'custom')), names, swaps, limbs, sigmas, colors, limb_colors, lower_body)
+
+    @classmethod
+    def load(cls, spec: 'KeypointMeta | Mapping[str, Any] | str | Path') -> 'KeypointMeta':
+        """Return the meta of a built-in name ('coco17', 'lsp14', 'mpii16', 'rhd21'), a .json file or a dict as in `from_dict`."""
+        if isinstance(spec, KeypointMeta):
+            return spec
+        if isinstance(spec, Mapping):
+            return cls.from_dict(spec)
+        if str(spec) in BUILTIN:
+            return cls.from_dict({'name': str(spec), **BUILTIN[str(spec)]})
+        path = Path(spec)
+        if path.suffix == '.json':
+            if not path.is_file():
+                raise FileNotFoundError(f'KeypointMeta: the file {str(path)!r} given as `meta` does not exist.')
+            try:
+                content = json.loads(path.read_text())
+                return cls.from_dict({'name': path.stem, **content})
+            except (TypeError, ValueError) as error:
+                raise ValueError(f'{path}: {error}') from error
+        near = difflib.get_close_matches(str(spec), BUILTIN, n=1)
+        hint = f' Did you mean {near[0]!r}?' if near else ''
+        raise ValueError(
+            f'KeypointMeta: `meta` must be one of {sorted(BUILTIN)}, a .json file or a dict, got {str(spec)!r}.{hint}'
+        )
+
+
+def _index(names: tuple[str, ...], value: str | int, what: str) -> int:
+    if isinstance(value, str) and value in names:
+        return names.index(value)
+    if isinstance(value, int) and 0 <= value < len(names):
+        return value
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f' Did you mean {near[0]!r}?' if near else ''
+    raise ValueError(f'KeypointMeta: `{what}` names the keypoint {value!r}, which is not one of the {len(names)}.{hint}')
+
+
+def _pair(names: tuple[str, ...], pair: Sequence[str | int], what: str) -> tuple[int, int]:
+    if isinstance(pair, str) or len(pair) != 2:
+        raise ValueError(f'KeypointMeta: `{what}` must be pairs of keypoints, got {pair!r}.')
+    return _index(names, pair[0], what), _index(names, pair[1], what)
+
+
+def _swaps(names: tuple[str, ...], pairs: Sequence[Sequence[str | int]]) -> tuple[int, ...]:
+    swaps = list(range(len(names)))
+    for pair in pairs:
+        a, b = _pair(names, pair, 'swaps')
+        for here, there in ((a, b), (b, a)):
+            if swaps[here] not in (here, there):
+                raise ValueError(
+                    f'KeypointMeta: `swaps` must be an involution, but {names[here]!r} is paired with both '
+                    f'{names[swaps[here]]!r} and {names[there]!r}.'
+                )
+        swaps[a], swaps[b] = b, a
+    return tuple(swaps)
+
+
+def _swaps_by_name(names: tuple[str, ...]) -> tuple[int, ...]:
+    def mirrored(name: str) -> str:
+        for side, other in (('left', 'right'), ('right', 'left')):
+            if side in name:
+                return name.replace(side, other)
+        return name
+
+    return tuple(names.index(mirrored(n)) if mirrored(n) in names else i for i, n in enumerate(names))
+
+
+def _colors(given: Sequence[Sequence[int]] | None, default: tuple[Color, ...], what: str) -> tuple[Color, ...]:
+    if given is None:
+        return default
+    colors = tuple((int(c[0]), int(c[1]), int(c[2])) for c in given)
+    if len(colors) != len(default):
+        raise ValueError(f'KeypointMeta: `{what}` needs {len(default)} RGB triples, got {len(colors)}.')
+    return colors
+
+
+_MIDDLE: Color = (51, 153, 255)
+
+
+def _side(name: str) -> str:
+    return 'left' if 'left' in name else 'right' if 'right' in name else ''
+
+
+def _side_colors(names: tuple[str, ...]) -> tuple[Color, ...]:
+    """Left green, right orange, middle blue; without sides, hues around the circle (fingers stay apart)."""
+    sided = any(_side(n) for n in names)
+
+    def color(i: int, name: str) -> Color:
+        if sided:
+            return {'left': (0, 255, 0), 'right': (255, 128, 0), '': _MIDDLE}[_side(name)]
+        r, g, b = colorsys.hsv_to_rgb(i / len(names), 0.9, 1.0)
+        return (round(255 * r), round(255 * g), round(255 * b))
+
+    return tuple(color(i, n) for i, n in enumerate(names))
+
+
+def _limb_colors(names: tuple[str, ...], limbs: tuple[tuple[int, int], ...], colors: tuple[Color, ...]) -> tuple[Color, ...]:
+    """The colour of a limb's second keypoint; between left and right, that of the middle."""
+    return tuple(_MIDDLE if {_side(names[a]), _side(names[b])} == {'left', 'right'} else colors[b] for a, b in limbs)
+
+
+_COCO_KEYPOINTS = (
+    'nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist '
+    'left_hip right_hip left_knee right_knee left_ankle right_ankle'
+)
+_COCO_LIMBS = (
+    'left_ankle-left_knee left_knee-left_hip right_ankle-right_knee right_knee-right_hip left_hip-right_hip '
+    'left_shoulder-left_hip right_shoulder-right_hip left_shoulder-right_shoulder left_shoulder-left_elbow '
+    'right_shoulder-right_elbow left_elbow-left_wrist right_elbow-right_wrist left_eye-right_eye nose-left_eye nose-right_eye '
+    'left_eye-left_ear right_eye-right_ear left_ear-left_shoulder right_ear-right_shoulder'
+)
+_LSP_KEYPOINTS = (
+    'right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow right_shoulder left_shoulder '
+    'left_elbow left_wrist neck head_top'
+)
+_LSP_LIMBS = (
+    'right_ankle-right_knee right_knee-right_hip left_hip-left_knee left_knee-left_ankle right_hip-left_hip '
+    'right_wrist-right_elbow right_elbow-right_shoulder left_shoulder-left_elbow left_elbow-left_wrist right_hip-right_shoulder '
+    'left_hip-left_shoulder right_shoulder-neck left_shoulder-neck head_top-neck'
+)
+_MPII_KEYPOINTS = (
+    'right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck head_top right_wrist right_elbow '
+    'right_shoulder left_shoulder left_elbow left_wrist'
+)
+_MPII_LIMBS = (
+    'right_ankle-right_knee right_knee-right_hip right_hip-pelvis left_hip-left_knee left_knee-left_ankle pelvis-left_hip '
+    'pelvis-thorax thorax-upper_neck upper_neck-head_top right_wrist-right_elbow right_elbow-right_shoulder '
+    'right_shoulder-thorax thorax-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist'
+)
+_RHD_KEYPOINTS = 'wrist ' + ' '.join(f'{f}{j}' for f in ('thumb', 'index', 'middle', 'ring', 'little') for j in (4, 3, 2, 1))
+_RHD_LIMBS = ' '.join(
+    f'{a}-{b}'
+    for f in ('thumb', 'index', 'middle', 'ring', 'little')
+    for a, b in (('wrist', f'{f}1'), (f'{f}1', f'{f}2'), (f'{f}2', f'{f}3'), (f'{f}3', f'{f}4'))
+)
+
+
+def _spec(keypoints: str, limbs: str, sigmas: Sequence[float] | float) -> dict[str, Any]:
+    return dict(keypoints=keypoints.split(), limbs=[limb.split('-') for limb in limbs.split()], sigmas=sigmas)
+
+
+# Sigmas: COCO's own (cocodataset.org, keypoints-eval); LSP and MPII as mmpose derives them from COCO's; hands uniform.
+BUILTIN: dict[str, dict[str, Any]] = {
+    'coco17': _spec(
+        _COCO_KEYPOINTS,
+        _COCO_LIMBS,
+        (0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+    ),
+    'lsp14': _spec(
+        _LSP_KEYPOINTS,
+        _LSP_LIMBS,
+        (0.089, 0.087, 0.107, 0.107, 0.087, 0.089, 0.062, 0.072, 0.079, 0.079, 0.072, 0.062, 0.026, 0.026),
+    ),
+    'mpii16': _spec(
+        _MPII_KEYPOINTS,
+        _MPII_LIMBS,
+        (0.089, 0.083, 0.107, 0.107, 0.083, 0.089, 0.026, 0.026, 0.026, 0.026, 0.062, 0.072, 0.179, 0.179, 0.072, 0.062),
+    ),
+    'rhd21': _spec(_RHD_KEYPOINTS, _RHD_LIMBS, 0.029),
+}

@@ -1,0 +1,47 @@
+"""Fixtures of the whole suite."""
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def copy_checkout(to: Path) -> Path:
+    """Copy the checkout, without what git ignores, to the new folder `to`, so that a test may write into it."""
+    ignored = [line.strip('/') for line in (REPO / '.gitignore').read_text().splitlines()]
+    return Path(shutil.copytree(REPO, to, ignore=shutil.ignore_patterns('.git', *ignored)))
+
+
+@pytest.fixture
+def repo() -> Path:
+    """The root of the checkout."""
+    return REPO
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the checkout that a test may write into."""
+    return copy_checkout(tmp_path / 'checkout')
+
+
+@pytest.fixture(scope='session')
+def shared() -> Path:
+    """The folder of reference numbers and real data; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get('MMPOSE_LITE_SHARED', REPO.parent / 'shared'))
+    if not (folder / 'parity').is_dir():
+        pytest.skip(f'reference numbers and real data are not at {folder} (set MMPOSE_LITE_SHARED)')
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Every test starts from the same random state."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  libraries draw from the global state
+    torch.manual_seed(0)

@@ -1,0 +1,82 @@
+"""Find the poses in images, folders and videos. Writes drawn pictures and COCO-style results.json."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, run_command
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='weights that fit the config')
+    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, video, or folder of them')
+    parser.add_argument('--out', default='work_dirs/infer', metavar='DIR', help='where to write (default: %(default)s)')
+    add_device(parser)
+    parser.add_argument(
+        '--boxes',
+        metavar='FILE',
+        help='where people are: JSON of a detector (image_id or file_name, bbox xywh, score) or COCO annotations; frames of a '
+        'video are called clip.mp4#0, clip.mp4#1 ... (default: the whole picture is one person)',
+    )
+    parser.add_argument('--box-score-thr', type=float, default=0.3, help='leave out boxes under it (default: %(default)s)')
+    parser.add_argument('--score-thr', type=float, default=0.3, help='do not draw keypoints under it (default: %(default)s)')
+    parser.add_argument('--batch-size', type=int, default=32, help='people in a batch (default: %(default)s)')
+    parser.add_argument('--no-pictures', action='store_true', help='write results.json only')
+    parser.add_argument('--trust', action='store_true', help='read a checkpoint that runs code of its own')
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+    if args.batch_size < 1:
+        parser.error(f'--batch-size: must be 1 or more, got {args.batch_size}')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    device = choose_device(args.device)
+    # What follows imports mmengine, which must not happen before the device is chosen.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mmpose_lite.apis.box_file import read_boxes
+    from mmpose_lite.apis.infer import init_model
+    from mmpose_lite.apis.infer_files import RESULTS_NAME, infer_files
+    from mmpose_lite.apis.media import count_frames, find_sources
+    from mmpose_lite.engine.checkpoint import UntrustedCheckpointError
+    from mmpose_lite.engine.config import load_config
+
+    cfg = load_config(args.config, args.cfg_options)
+    try:
+        sources = find_sources(args.inputs)
+        boxes = read_boxes(args.boxes, score_thr=args.box_score_thr) if args.boxes else None
+        if boxes is not None and not any([source.is_video or boxes.find(source.name) for source in sources]):  # noqa: C419
+            raise CallError(f'--boxes {args.boxes}: has boxes for none of the {len(sources)} inputs, such as {sources[0].name}.')
+        model = init_model(cfg, args.checkpoint, device=device, trust=args.trust)
+    except (FileNotFoundError, UntrustedCheckpointError, ValueError) as error:
+        raise CallError(str(error)) from error
+
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task('pictures', total=count_frames(sources))
+        report = infer_files(
+            model,
+            sources,
+            args.out,
+            boxes=boxes,
+            score_thr=args.score_thr,
+            batch_size=args.batch_size,
+            with_pictures=not args.no_pictures,
+            on_picture=lambda: progress.advance(task),
+        )
+    print(f'{report.num_pictures} pictures, {report.num_people} people; {args.out}/{RESULTS_NAME}')
+    print(report.lines())
+    if report.unknown:
+        print(f'{report.unknown} pictures are not in {args.boxes}: nobody is drawn there', file=sys.stderr)
+    for failure in report.failures:
+        print(f'error: {failure}', file=sys.stderr)
+    return int(bool(report.failures))
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(main))

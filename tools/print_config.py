@@ -1,0 +1,22 @@
+"""Print a config as it will be used: python tools/print_config.py CONFIG [--cfg-options k=v ...]"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mmpose_lite.apis.cli import add_cfg_options, run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description='Print a config with its bases, options and inherited values filled in.')
+    parser.add_argument('config', help='config file')
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+    from mmpose_lite.engine.config import load_config
+
+    print(load_config(args.config, args.cfg_options).pretty_text)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(main))
