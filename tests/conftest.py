@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,24 @@ def checkout(tmp_path: Path) -> Path:
     return copy_checkout(tmp_path / 'checkout')
 
 
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of every file below a folder."""
+    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob('*') if p.is_file()}
+
+
 @pytest.fixture(scope='session')
-def shared() -> Path:
-    """The folder of reference numbers and real data; tests that need it are skipped where it is absent."""
+def shared() -> Iterator[Path]:
+    """The folder of reference numbers and real data; tests that need it are skipped where it is absent.
+
+    It is to be read, never written, not even through a link: the suite fails when a file in it has changed.
+    """
     folder = Path(os.environ.get('MMPOSE_LITE_SHARED', REPO.parent / 'shared'))
     if not (folder / 'parity').is_dir():
         pytest.skip(f'reference numbers and real data are not at {folder} (set MMPOSE_LITE_SHARED)')
-    return folder
+    before = _stamps(folder)
+    yield folder
+    changed = sorted(set(before.items()) ^ set(_stamps(folder).items()))
+    assert not changed, f'a test wrote into {folder}: {changed[:4]}'
 
 
 @pytest.fixture(autouse=True)

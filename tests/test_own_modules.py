@@ -36,8 +36,8 @@ def write_dots(folder: Path, num_keypoints: int) -> None:
                 csv.writer(file).writerow([name, 0, 0, 100, 100, *np.hstack((points, visible)).ravel()])
 
 
-@pytest.mark.parametrize('num_keypoints', [1, 2, 5, 21, 133])
-def test_any_number_of_keypoints_by_the_meta_file_alone(tmp_path: Path, num_keypoints: int) -> None:
+@pytest.mark.parametrize('num_keypoints', [1, 21])
+def test_the_meta_file_alone_says_how_many_keypoints(tmp_path: Path, num_keypoints: int) -> None:
     """Trained, evaluated, drawn and used for inference; the config is the same for all."""
     write_dots(tmp_path / 'dots', num_keypoints)
     cfg = load_config(CONFIG, {'data_root': str(tmp_path / 'dots'), 'meta': str(tmp_path / 'dots' / 'meta.json')})

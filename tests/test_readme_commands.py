@@ -3,14 +3,16 @@
 A block is run as it stands. HTML comments directly above it, one per line and invisible to readers, change that:
 
     <!-- test: skip REASON -->      it is not run; the reason is shown
-    <!-- test: add ARGUMENTS -->    its one command is run with these appended, to shrink a long run
-    <!-- test: link FOLDER -->      data/FOLDER is linked to the real data first; the block is skipped where that is absent
+    <!-- test: add ARGUMENTS -->    its one command is run with these appended, to shrink a long run ($SMALL: see below)
+    <!-- test: copy FOLDER -->      the real data, without what our converters make of it, is copied to data/FOLDER first; the
+                                    block is skipped where that is absent
 
 Blocks in the languages `text` and `json` are for reading. Others than these and `bash` and `python` are refused.
 """
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,10 +23,16 @@ import pytest
 
 from tests.conftest import REPO, copy_checkout
 
-BLOCK = re.compile(r'(?P<comments>(?:^<!-- test: .+ -->\n)*)^```(?P<language>\S*)\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r'(?P<comments>(?:^<!-- test: [^\n]+ -->\n)*)^```(?P<language>\S*)\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL
+)
 RUN = {'bash': ['bash', '-euo', 'pipefail', '-c'], 'python': [sys.executable, '-c']}
 READ = ('text', 'json')
 LIMIT = 300  # s
+# The quickstart on a few people, for an epoch.
+SMALL = '--cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1 ' + ' '.join(
+    f'{split}_dataloader.dataset.{key}' for split in ('train', 'val', 'test') for key in ('num_train=8', 'num_val=4')
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Block:
     language: str
     text: str
     skip: str = ''
-    link: str = ''
+    copy: str = ''
 
 
 def blocks(page: str, name: str) -> list[Block]:
@@ -52,8 +60,8 @@ def blocks(page: str, name: str) -> list[Block]:
         place = f'{name}:{page.count(chr(10), 0, match.start("text"))}'
         language, text = match['language'], match['text']
         comments = dict(re.findall(r'^<!-- test: (\S+) (.+) -->$', match['comments'], re.MULTILINE))
-        if len(comments) != len(match['comments'].splitlines()) or not set(comments) <= {'skip', 'add', 'link'}:
-            raise ValueError(f'{place}: a comment must be `skip REASON`, `add ARGUMENTS` or `link FOLDER`, each once.')
+        if len(comments) != len(match['comments'].splitlines()) or not set(comments) <= {'skip', 'add', 'copy'}:
+            raise ValueError(f'{place}: a comment must be `skip REASON`, `add ARGUMENTS` or `copy FOLDER`, each once.')
         if language not in (*RUN, *READ):
             raise ValueError(f'{place}: the language must be one of {[*RUN, *READ]}, got {language!r}.')
         if language in READ:
@@ -62,7 +70,7 @@ def blocks(page: str, name: str) -> list[Block]:
             if '\n' in text.strip().replace('\\\n', ''):
                 raise ValueError(f'{place}: `add` is for a block of one command.')
             text = f'{text.strip()} {comments["add"]}\n'
-        found.append(Block(place, language, text, comments.get('skip', ''), comments.get('link', '')))
+        found.append(Block(place, language, text, comments.get('skip', ''), comments.get('copy', '')))
     return found
 
 
@@ -92,7 +100,9 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 
 def run(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, PYTHONPATH=str(folder), PATH=f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}')
+    env = dict(
+        os.environ, SMALL=SMALL, PYTHONPATH=str(folder), PATH=f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    )
     return subprocess.run(
         [*RUN[block.language], block.text],
         cwd=folder,
@@ -111,11 +121,10 @@ def test_block(block: Block, folder_of: Callable[[str], Path], request: pytest.F
     if block.skip:
         pytest.skip(block.skip)
     folder = folder_of(block.place.rpartition(':')[0])
-    if block.link:
-        link = folder / 'data' / block.link
-        link.parent.mkdir(exist_ok=True)
-        if not link.exists():
-            link.symlink_to(request.getfixturevalue('shared') / 'data' / block.link)
+    if block.copy and not (folder / 'data' / block.copy).exists():  # a copy, never a link: the commands write there
+        source = request.getfixturevalue('shared') / 'data' / block.copy
+        made = shutil.ignore_patterns('person_keypoints_*.json')
+        shutil.copytree(source, folder / 'data' / block.copy, ignore=made, copy_function=shutil.copyfile)
     done = run(block, folder)
     assert done.returncode == 0, f'{block.place}\n{block.text}\n{done.stdout[-4000:]}'
 
@@ -138,14 +147,15 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 def test_a_page_is_cut_into_blocks() -> None:
     page = (
         'Text.\n```bash\nls\ncd x\n```\n\n'
-        '<!-- test: link lspet -->\n<!-- test: add k=v -->\n```bash\na \\\n  b\n```\n'
+        '<!-- test: copy lspet -->\n<!-- test: add k=v -->\n```bash\na \\\n  b\n```\n'
         '```text\nout\n```\n'
     )
     assert blocks(page, 'p.md') == [
         Block('p.md:2', 'bash', 'ls\ncd x\n'),
-        Block('p.md:9', 'bash', 'a \\\n  b k=v\n', link='lspet'),
+        Block('p.md:9', 'bash', 'a \\\n  b k=v\n', copy='lspet'),
     ]
-    assert blocks('<!-- test: skip slow -->\n```python\nx\n```\n', 'p.md')[0].skip == 'slow'
+    page = '<!-- test: skip slow -->\n```python\nx\n```\n' * 2
+    assert blocks(page, 'p.md') == [Block(f'p.md:{line}', 'python', 'x\n', skip='slow') for line in (2, 6)]
 
 
 @pytest.mark.parametrize(

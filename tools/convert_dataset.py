@@ -15,6 +15,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     lsp.add_argument('--images', required=True, help='folder of im0001.jpg ... (LSP) or im00001.jpg ... (LSPET)')
     lsp.add_argument('--out', required=True, help='folder for person_keypoints_train.json and person_keypoints_val.json')
     lsp.add_argument('--num-train', type=int, help='the first so many people are for training (default: four fifths)')
+    lsp.add_argument('--overwrite', action='store_true', help='replace files of these names in --out')
     return parser.parse_args(argv)
 
 
@@ -23,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmpose_lite.datasets.converters import convert_lsp
 
     try:
-        written = convert_lsp(args.joints, args.images, args.out, num_train=args.num_train)
-    except (FileNotFoundError, ValueError) as error:
+        written = convert_lsp(args.joints, args.images, args.out, num_train=args.num_train, overwrite=args.overwrite)
+    except (FileExistsError, FileNotFoundError, ValueError) as error:
         raise CallError(str(error)) from error
     for path in written:
         print(f'wrote {path}')

@@ -130,3 +130,10 @@ def test_wrong_images(folder: Path) -> None:
     shutil.rmtree(folder / 'images')
     with pytest.raises(FileNotFoundError, match='given as `images`'):
         convert(folder)
+
+
+def test_annotation_files_are_not_replaced_unasked(tmp_path):
+    (tmp_path / 'person_keypoints_val.json').write_text('my work')
+    with pytest.raises(FileExistsError, match='person_keypoints_val.json exists already.*--overwrite'):
+        convert_lsp(tmp_path / 'joints.mat', tmp_path, tmp_path)
+    assert (tmp_path / 'person_keypoints_val.json').read_text() == 'my work'

@@ -2,6 +2,7 @@
 
 # Letters: N people, K keypoints.
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ def coco_annotations(
         )
         for i in range(len(ids))
     ]
+
+
+def check_new(files: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse to replace annotation files, which may be someone's work, unless `overwrite`.
+
+    Raises:
+        FileExistsError: one of the files is there already.
+    """
+    there = [str(file) for file in files if file.exists()]
+    if there and not overwrite:
+        raise FileExistsError(f'{", ".join(there)} exists already. Choose another folder, or replace it with --overwrite.')
 
 
 def write_coco(

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from scipy.io import loadmat
 
-from mmpose_lite.datasets.converters.coco_style import coco_annotations, coco_category, keypoint_boxes, write_coco
+from mmpose_lite.datasets.converters.coco_style import check_new, coco_annotations, coco_category, keypoint_boxes, write_coco
 from mmpose_lite.structures import KeypointMeta
 
 NUM_JOINTS = 14
@@ -58,7 +58,9 @@ def read_lsp_joints(mat_file: str | Path) -> tuple[np.ndarray, np.ndarray]:
     return joints[..., :2].astype(np.float64), visibility.astype(np.int64)
 
 
-def convert_lsp(joints: str | Path, images: str | Path, out: str | Path, *, num_train: int | None = None) -> list[Path]:
+def convert_lsp(
+    joints: str | Path, images: str | Path, out: str | Path, *, num_train: int | None = None, overwrite: bool = False
+) -> list[Path]:
     """Write `person_keypoints_train.json` and `person_keypoints_val.json`.
 
     The first `num_train` people are the training split, the others the validation split; nothing is drawn by chance.
@@ -69,14 +71,17 @@ def convert_lsp(joints: str | Path, images: str | Path, out: str | Path, *, num_
         images: folder of im0001.jpg ... (LSP) or im00001.jpg ... (LSPET).
         out: folder for the files; made when absent.
         num_train: 0 < num_train <= N; default four fifths. LSP's own protocol is 1000 of 2000.
+        overwrite: replace files of these names in `out`.
 
     Returns:
         The files written; the validation file only when someone is left for it.
 
     Raises:
+        FileExistsError: `out` has such files already.
         FileNotFoundError: `joints` or images do not exist.
         ValueError: `joints` does not hold what LSP's does, an image is broken, or `num_train` is out of range.
     """
+    check_new([Path(out) / f'person_keypoints_{split}.json' for split in ('train', 'val')], overwrite=overwrite)
     points, v = read_lsp_joints(joints)
     N = len(points)
     num_train = N * 4 // 5 if num_train is None else num_train
