@@ -170,6 +170,7 @@ class Registry(mmengine_registry.Registry):
 MODELS = Registry('model', locations=('mmpose_lite.models.estimators',), parent=mmengine_registry.MODELS)
 PREPROCESSORS = Registry('preprocessor', locations=('mmpose_lite.models.preprocess',))
 BACKBONES = Registry('backbone', locations=('mmpose_lite.models.backbones',))
+LAYERS = Registry('layer', locations=('mmpose_lite.models.layers',))  # that plug into the blocks of a backbone
 NECKS = Registry('neck', locations=('mmpose_lite.models.necks',))
 HEADS = Registry('head', locations=('mmpose_lite.models.heads',))
 LOSSES = Registry('loss', locations=('mmpose_lite.models.losses',))
@@ -185,7 +186,11 @@ LOOPS = Registry('loop', locations=('mmpose_lite.engine.loops',), parent=mmengin
 OPTIM_WRAPPERS = Registry('optimizer wrapper', locations=('mmpose_lite.engine.optim',), parent=mmengine_registry.OPTIM_WRAPPERS)
 # Kinds of which mmengine has the parts; ours are here so that its look-ups find the scope, and users a place to register.
 OPTIMIZERS = Registry('optimizer', parent=mmengine_registry.OPTIMIZERS)
-OPTIM_WRAPPER_CONSTRUCTORS = Registry('optimizer wrapper constructor', parent=mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    locations=('mmpose_lite.engine.layer_decay',),
+    parent=mmengine_registry.OPTIM_WRAPPER_CONSTRUCTORS,
+)
 PARAM_SCHEDULERS = Registry('parameter scheduler', parent=mmengine_registry.PARAM_SCHEDULERS)
 MODEL_WRAPPERS = Registry('model wrapper', parent=mmengine_registry.MODEL_WRAPPERS)
 VISUALIZERS = Registry('visualizer', parent=mmengine_registry.VISUALIZERS)
@@ -195,6 +200,7 @@ ALL = (
     MODELS,
     PREPROCESSORS,
     BACKBONES,
+    LAYERS,
     NECKS,
     HEADS,
     LOSSES,

@@ -27,11 +27,11 @@ def parse_value(text: str) -> Any:
     """Return the Python literal in `text`, a list for a,b,c, or the text itself."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         pass
     if text.lower() in ('true', 'false', 'none'):
         return {'true': True, 'false': False, 'none': None}[text.lower()]
-    if ',' in text and not text.startswith(('[', '(', '{')):
+    if ',' in text and not set(text) & set('[](){}'):
         return [parse_value(part) for part in text.split(',')]
     return text
 
@@ -88,13 +88,13 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         print('interrupted', file=sys.stderr)
         return 1
     except Exception as error:
-        from mmpose_lite.engine.config import ConfigError
+        from mmpose_lite.engine.errors import ConfigError, RunError
         from mmpose_lite.registry import PathError
 
-        if isinstance(error, ConfigError | PathError):
-            print(f'error: {error}', file=sys.stderr)
-            return 2
-        raise
+        if not isinstance(error, ConfigError | PathError | RunError):
+            raise
+        print(f'error: {error}', file=sys.stderr)
+        return error.exit_code if isinstance(error, RunError) else 2
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

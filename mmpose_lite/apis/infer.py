@@ -19,7 +19,7 @@ from mmpose_lite.datasets.collate import pose_collate
 from mmpose_lite.datasets.transforms.loading import read_image
 from mmpose_lite.engine.checkpoint import extract_state_dict, load_checkpoint_file, load_state
 from mmpose_lite.engine.config import ConfigError, hand_down, load_config
-from mmpose_lite.registry import MODELS, TRANSFORMS
+from mmpose_lite.registry import MODELS, TRANSFORMS, PathError
 from mmpose_lite.structures import PoseDataSample
 
 Image = str | Path | np.ndarray
@@ -61,7 +61,11 @@ def init_model(
         cfg = load_config(config)
     if 'model' not in cfg:
         raise ConfigError(f'config {cfg.filename or ""!r} has no key `model`.')
-    model = MODELS.build(cfg.model)
+    try:
+        model = MODELS.build(cfg.model)
+    except PathError as error:
+        error.prepend('model', cfg.model)
+        raise
     if checkpoint is not None:
         state_dict = extract_state_dict(load_checkpoint_file(checkpoint, trust=trust))
         report = load_state(model, state_dict, min_match=1.0)

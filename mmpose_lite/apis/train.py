@@ -8,10 +8,11 @@ from mmengine.dist import is_main_process
 
 from mmpose_lite.apis.check import check_config
 from mmpose_lite.engine.config import ConfigError
+from mmpose_lite.engine.errors import RunError
 from mmpose_lite.engine.runner import Runner, latest_checkpoint, resume_seed
 
 
-class DataError(RuntimeError):
+class DataError(RunError):
     """The data of a config has defects that training would stumble over."""
 
 
@@ -36,22 +37,27 @@ def train(cfg: Config) -> Runner:
         seed = resume_seed(source, trust=cfg.get('trust_checkpoints', False)) if source else None
         if seed is not None:
             cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
-    if is_main_process():
-        check_before_training(cfg)
+    check_before_training(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
     return runner
 
 
 def check_before_training(cfg: Config) -> None:
-    """Run the fast checks on the training and validation data.
+    """Run the fast checks on the training and validation data; in every process, since a dataset may make its files in step.
 
     Raises:
         DataError: there are errors; the tables are in the text.
     """
     splits = ['train'] if cfg.get('val_dataloader') is None else ['train', 'val']
-    for split, report in check_config(cfg, splits, 'fast').items():
-        if not report.ok:
+    try:
+        reports = check_config(cfg, splits, 'fast')
+    except ConfigError:
+        raise
+    except ValueError as error:  # a file so broken that there is nothing to report on
+        raise DataError(str(error)) from error
+    for split, report in reports.items():
+        if not report.ok and is_main_process():  # the others wait for this process in vain, and are ended with it
             raise DataError(f'the {split} data of {cfg.filename} has defects:\n{report.table()}')
 
 

@@ -74,6 +74,8 @@ class HeatmapCodec:
                 'HeatmapCodec: `keypoints` must be (B, N, K, 2) and `visible` (B, N, K), '
                 f'got {tuple(keypoints.shape)} and {tuple(visible.shape)}.'
             )
+        if keypoints.shape[1] == 0:  # nobody in these images is somebody without labels
+            keypoints, visible = (t.new_zeros(t.shape[0], 1, *t.shape[2:]) for t in (keypoints, visible))
         cells = _scaled(keypoints, *(1 / size for size in self._cell_size()))
         heatmaps, weights = render_gaussians(
             cells,
@@ -97,7 +99,7 @@ class HeatmapCodec:
         if heatmaps.ndim != 4 or (heatmaps.shape[3], heatmaps.shape[2]) != self.heatmap_size:
             W, H = self.heatmap_size
             raise ValueError(f'HeatmapCodec: `heatmaps` must be (B, K, {H}, {W}), got {tuple(heatmaps.shape)}.')
-        heatmaps = heatmaps.float()
+        heatmaps = heatmaps.float().contiguous()  # a network in channels-last memory gives them map by map interleaved
         points, scores = heatmap_maximum(heatmaps)
         if self.variant == 'msra':
             points = refine_quarter(points, heatmaps)

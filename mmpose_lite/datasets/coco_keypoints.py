@@ -14,6 +14,8 @@ from mmpose_lite.datasets.sampling import generator_for
 from mmpose_lite.registry import DATASETS, TRANSFORMS
 from mmpose_lite.structures import KeypointMeta, bbox_xywh_to_xyxy
 
+BOX_KEYS = {'image_id', 'category_id', 'bbox', 'score'}
+
 
 def read_annotation_file(path: str) -> dict[str, Any]:
     """Return the content of a COCO-style JSON file.
@@ -31,6 +33,27 @@ def read_annotation_file(path: str) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get('images'), list) or 'annotations' not in content:
         raise ValueError(f'annotation file {path!r} needs the lists `images`, `annotations` and `categories`, as COCO has them.')
     return content
+
+
+def read_box_file(path: str) -> list[dict[str, Any]]:
+    """Return the detections of a COCO result file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON, or no list of detections.
+    """
+    try:
+        boxes = json.loads(Path(path).read_bytes())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'`bbox_file` {path!r} does not exist.') from error
+    except ValueError as error:
+        raise ValueError(f'`bbox_file` {path!r} is no JSON: {error}.') from error
+    if not isinstance(boxes, list):
+        raise ValueError(f'{path}: must be a list of detections as COCO result files are, got a {type(boxes).__name__}.')
+    for number, box in enumerate(boxes):
+        if not box.keys() >= BOX_KEYS:
+            raise ValueError(f'{path}: entry {number} lacks {sorted(BOX_KEYS - box.keys())}; a detection has {sorted(BOX_KEYS)}.')
+    return boxes
 
 
 @DATASETS.register_module()
@@ -115,7 +138,7 @@ class CocoKeypointDataset(BaseDataset):
         K = self.meta.num_keypoints
         samples = []
         for number, ann in enumerate(annotations):
-            if ann.get('iscrowd') or 'keypoints' not in ann:
+            if ann.get('iscrowd') or not ann.get('keypoints'):
                 continue
             if self.category_ids is not None and ann.get('category_id') not in self.category_ids:
                 continue
@@ -132,6 +155,8 @@ class CocoKeypointDataset(BaseDataset):
             visible = (points[..., 2] > 0).astype(np.float32)
             if not visible.any():
                 continue
+            if ann.get('bbox') and len(ann['bbox']) != 4:
+                raise ValueError(f'{where} (image {ann["image_id"]}): `bbox` must be [x, y, w, h], got {ann["bbox"]}.')
             bboxes = _box_of(ann, points[0], visible[0] > 0)
             size = bboxes[0, 2:] - bboxes[0, :2]
             if not (size > 0).all():
@@ -158,12 +183,7 @@ class CocoKeypointDataset(BaseDataset):
         return samples
 
     def _from_boxes(self, images: Mapping[int, Any]) -> list[dict[str, Any]]:
-        try:
-            boxes = json.loads(Path(self.bbox_file).read_bytes())
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f'`bbox_file` {self.bbox_file!r} does not exist.') from error
-        except ValueError as error:
-            raise ValueError(f'`bbox_file` {self.bbox_file!r} is no JSON: {error}.') from error
+        boxes = read_box_file(self.bbox_file)
         unknown = sorted({box['image_id'] for box in boxes} - set(images))
         if unknown:
             raise ValueError(
@@ -192,13 +212,15 @@ class CocoKeypointDataset(BaseDataset):
 
     def prepare_data(self, index: int) -> Any:
         """Return sample `index` after the transforms."""
+        if index < 0:
+            index += len(self)
         results = {**self.get_data_info(int(index)), **self._constants, 'rng': generator_for(index)}
         return self.pipeline(results)
 
 
 def _box_of(ann: Mapping[str, Any], points: np.ndarray, labelled: np.ndarray) -> np.ndarray:
     """Return the annotated box (1, 4) xyxy, or the extent of the labelled keypoints where there is none."""
-    if ann.get('bbox') is not None:
+    if ann.get('bbox'):
         return bbox_xywh_to_xyxy(np.asarray(ann['bbox'], np.float32).reshape(1, 4))
     xy = points[labelled, :2]
     return np.concatenate((xy.min(axis=0), xy.max(axis=0))).astype(np.float32)[None]

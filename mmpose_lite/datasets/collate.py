@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmengine.registry import FUNCTIONS
@@ -42,3 +43,9 @@ def pose_collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for row, sample in enumerate(samples):
         view[row] = sample['inputs']
     return dict(inputs=images.permute(0, 3, 1, 2), data_samples=SampleBatch.pack(samples))
+
+
+def init_worker(worker: int) -> None:
+    """Set up a data worker: one thread each, for there are as many workers as there are cores to use."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

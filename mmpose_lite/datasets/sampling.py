@@ -5,12 +5,13 @@ dataset seeds its transforms from (seed, round, index). What a sample looks like
 workers nor on the number of GPUs, and a resumed run sees what an unbroken one would have seen.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sized
 from typing import Any
 
 import numpy as np
-from mmengine.dataset import ConcatDataset as MMEngineConcatDataset
 from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import ConcatDataset as TorchConcatDataset
 from torch.utils.data import Sampler
 
 from mmpose_lite.registry import DATA_SAMPLERS, DATASETS
@@ -121,11 +122,14 @@ class InfiniteSampler(Sampler[int]):
 
 
 @DATASETS.register_module()
-class ConcatDataset(MMEngineConcatDataset):
-    """Several datasets one after another; unlike mmengine's it hands the draw's random numbers on.
+class ConcatDataset(TorchConcatDataset):
+    """Several datasets one after another; unlike mmengine's it hands the draw's random numbers on, and may hold its like.
 
     Args:
         datasets: dataset configs; all must have the same keypoints.
+
+    Raises:
+        ValueError: there is no dataset, or their keypoints differ.
     """
 
     def __init__(self, datasets: list[Any]) -> None:
@@ -139,8 +143,15 @@ class ConcatDataset(MMEngineConcatDataset):
                     f'ConcatDataset: dataset {number} has other keypoints '
                     f'({dataset.metainfo["keypoint_meta"].num_keypoints}) than dataset 0 ({first.num_keypoints}).'
                 )
-        super().__init__(built, ignore_keys=list(built[0].metainfo))
+        super().__init__(built)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """That of the first dataset."""
+        return self.datasets[0].metainfo
 
     def __getitem__(self, index: int) -> Any:
-        dataset, inner = self._get_ori_dataset_idx(int(index))
-        return self.datasets[dataset][index.at(inner) if isinstance(index, Draw) else inner]
+        position = range(len(self))[index]
+        number = bisect_right(self.cumulative_sizes, position)
+        inner = position - (self.cumulative_sizes[number - 1] if number else 0)
+        return self.datasets[number][index.at(inner) if isinstance(index, Draw) else inner]

@@ -59,7 +59,7 @@ def render_people(
         out_dir: the folder to make; its parents are made too.
         num_train: images of the split 'train', >= 1.
         num_val: images of the split 'val', >= 1.
-        image_size: (w, h), each at least 64 px; people are about 0.32 to 0.78 of the height tall.
+        image_size: (w, h), each at least 64 px; people are about 0.45 to 0.88 of the height tall.
         seed: >= 0.
         max_people: in one image, 1..8; every number from 1 on is equally likely to be tried.
         num_workers: processes that render; 0 renders in this one.
@@ -243,18 +243,18 @@ def _annotate(labels: np.ndarray, p: int, figure: Figure, silhouette: int) -> di
 
 
 def _place_figures(rng: np.random.Generator, image_size: tuple[int, int], num_people: int) -> list[Figure]:
-    """Return up to `num_people` figures, far (small) ones first; a nearer one covers at most half the box of another."""
+    """Return up to `num_people` figures, far (small) ones first; a nearer one covers at most a quarter of the box of another."""
     size = np.array(image_size, dtype=float)
     placed: list[Figure] = []
-    for height in np.sort(rng.uniform(0.32, 0.78, num_people)) * size[1]:
+    for height in np.sort(rng.uniform(0.45, 0.88, num_people)) * size[1]:
         figure = Figure.sample(rng)
         low, high = figure.extent()
         box = (high - low) * height
-        inset = 0.1 if rng.random() < 0.15 else 0.5  # share of its box that the middle keeps from the edge of the image
+        inset = 0.2 if rng.random() < 0.1 else 0.5  # share of its box that the middle keeps from the edge of the image
         low_center, high_center = np.minimum(size / 2, inset * box), np.maximum(size / 2, size - inset * box)
         for _ in range(20):
             candidate = figure.placed(rng.uniform(low_center, high_center), height)
-            if all(_covered_share(other, candidate) < 0.5 for other in placed):
+            if all(_covered_share(other, candidate) < 0.25 for other in placed):
                 placed.append(candidate)
                 break
     return placed
@@ -276,7 +276,7 @@ def _background(rng: np.random.Generator, image_size: tuple[int, int]) -> np.nda
         coarse = rng.normal(0, rng.uniform(0, strength), (h // cell + 2, w // cell + 2, 1)).astype(np.float32)
         image += cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)[..., None]
     canvas = Canvas(image.clip(0, 255).astype(np.uint8))
-    for _ in range(rng.integers(0, 18)):
+    for _ in range(rng.integers(0, 10)):
         _draw_shape(rng, canvas, rng.random(2) * (w, h), float(rng.uniform(0.03, 0.3)) * h, _clutter_color(rng), None)
     return canvas.image
 

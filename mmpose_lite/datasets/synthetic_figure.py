@@ -36,9 +36,9 @@ _SEEN_ON = {
 _TRUNK = ('torso', 'pelvis')
 _FAR_SIDE = -0.75  # a shoulder or hip is behind the trunk when its offset points this far away from the viewer (cosine)
 
-_BONES = dict(torso=0.30, head=0.125, upper_arm=0.165, forearm=0.145, hand=0.035, thigh=0.235, shin=0.225, foot=0.075)
-_HALF_WIDTHS = dict(shoulder=0.112, hip=0.058)
-_HEAD_AXES = np.array([0.072, 0.090, 0.080])  # half axes of the head along x, y, z
+_BONES = dict(torso=0.30, head=0.15, upper_arm=0.165, forearm=0.145, hand=0.035, thigh=0.235, shin=0.225, foot=0.075)
+_HALF_WIDTHS = dict(shoulder=0.13, hip=0.072)
+_HEAD_AXES = np.array([0.094, 0.112, 0.100])  # half axes of the head along x, y, z
 # Directions on the head, as multiples of its half axes; the nose and the ears stand out a little.
 _FACE = {
     'nose': np.array([0.0, 0.16, 1.08]),
@@ -59,7 +59,7 @@ _ARM_STYLES: dict[str, tuple[Range, Range, Range, Range]] = {
     'ahead': ((0, 30), (30, 110), (-10, 60), (0, 110)),
     'akimbo': ((30, 55), (-30, -5), (65, 100), (75, 110)),
 }
-_ARM_SHARES = (0.4, 0.17, 0.18, 0.15, 0.1)
+_ARM_SHARES = (0.48, 0.2, 0.16, 0.03, 0.13)
 _LEG_STYLES: dict[str, tuple[Range, Range, Range, Range]] = {
     'stand': ((1, 12), (-8, 10), (-5, 20), (0, 12)),
     'sit': ((0, 6), (65, 95), (-5, 30), (65, 105)),
@@ -152,7 +152,7 @@ class Look:
             stripes=random_color(rng) if rng.random() < 0.25 else None,
             sleeve=float(rng.choice([0.0, 0.5, 1.0, 2.0], p=[0.15, 0.15, 0.3, 0.4])),
             trouser=float(rng.choice([0.7, 2.0], p=[0.35, 0.65])),
-            girth=float(rng.uniform(0.9, 1.35)),
+            girth=float(rng.uniform(1.1, 1.55)),
             hair_style=str(rng.choice(['short', 'long', 'none'], p=[0.65, 0.27, 0.08])),
         )
 
@@ -172,11 +172,11 @@ def _draw_ranges(rng: np.random.Generator, ranges: tuple[Range, ...]) -> list[fl
 
 def _sample_limbs(rng: np.random.Generator) -> dict[str, list[float]]:
     """Return the four angles of every limb, keys 'left_arm', 'left_leg', ...: standing, walking, sitting or active."""
-    activity = rng.choice(['stand', 'walk', 'sit', 'active'], p=[0.33, 0.25, 0.15, 0.27])
+    activity = rng.choice(['stand', 'walk', 'sit', 'active'], p=[0.42, 0.3, 0.08, 0.2])
     limbs = {}
     both_arms = rng.choice(list(_ARM_STYLES), p=_ARM_SHARES)
     for side in SIDES:
-        arm = both_arms if rng.random() < 0.6 else rng.choice(list(_ARM_STYLES), p=_ARM_SHARES)
+        arm = both_arms if rng.random() < 0.7 else rng.choice(list(_ARM_STYLES), p=_ARM_SHARES)
         limbs[f'{side}_arm'] = _draw_ranges(rng, _ARM_STYLES[arm])
         leg = rng.choice(['stand', 'lunge', 'kick', 'back']) if activity == 'active' else 'sit' if activity == 'sit' else 'stand'
         limbs[f'{side}_leg'] = _draw_ranges(rng, _LEG_STYLES[leg])
@@ -192,8 +192,8 @@ def _sample_limbs(rng: np.random.Generator) -> dict[str, list[float]]:
 
 def _sample_yaw(rng: np.random.Generator) -> float:
     """Return the turn of the body: 0 faces the camera, 90 faces the right edge of the image, 180 shows the back."""
-    center = rng.choice([0.0, 180.0, 90.0, -90.0], p=[0.42, 0.2, 0.19, 0.19])
-    return float(center + rng.normal(0, 28))
+    center = rng.choice([0.0, 180.0, 90.0, -90.0], p=[0.76, 0.08, 0.08, 0.08])
+    return float(center + rng.normal(0, 22))
 
 
 @dataclass
@@ -217,10 +217,10 @@ class Figure:
         """Return a random figure of height 1 around the origin."""
         limbs, look = _sample_limbs(rng), Look.sample(rng)
         bone = {name: length * rng.uniform(0.92, 1.08) for name, length in _BONES.items()}
-        roll = rng.normal(0, 6 if rng.random() < 0.9 else 30)
+        roll = rng.normal(0, 5 if rng.random() < 0.95 else 20)
         body = _rotation('z', roll) @ _rotation('x', rng.uniform(-12, 12)) @ _rotation('y', _sample_yaw(rng))
-        chest = body @ _rotation('x', rng.uniform(-30, 8)) @ _rotation('z', rng.normal(0, 7)) @ _rotation('y', rng.normal(0, 12))
-        head = chest @ _rotation('y', np.clip(rng.normal(0, 25), -60, 60)) @ _rotation('x', rng.uniform(-20, 20))
+        chest = body @ _rotation('x', rng.uniform(-18, 8)) @ _rotation('z', rng.normal(0, 6)) @ _rotation('y', rng.normal(0, 8))
+        head = chest @ _rotation('y', np.clip(rng.normal(0, 15), -50, 50)) @ _rotation('x', rng.uniform(-12, 12))
         head = head @ _rotation('z', rng.normal(0, 8))
 
         neck = -bone['torso'] * chest[:, 1]

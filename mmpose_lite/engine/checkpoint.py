@@ -22,6 +22,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
+from mmpose_lite.engine.errors import RunError
 from mmpose_lite.engine.unpickle import array_to_plain, history_to_plain, resolve, stand_ins_allowed
 from mmpose_lite.engine.weights import LoadReport, ShapeMismatch, extract_state_dict, load_state
 
@@ -48,8 +49,10 @@ _LEGACY_MAGIC = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'  # torch < 1.6: torc
 _DAMAGE = (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError, AssertionError, struct.error)
 
 
-class UntrustedCheckpointError(RuntimeError):
+class UntrustedCheckpointError(RunError):
     """The file asks for a class or function that is not known to be harmless; nothing of it was run."""
+
+    exit_code = 2
 
 
 # ---------------------------------------------------------------------------------------------------------- plain types

@@ -10,12 +10,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmpose_lite.registry import DATASETS, METRICS, MODELS, PathError, Registry
+from mmpose_lite.engine.errors import ConfigError
+from mmpose_lite.registry import DATASETS, METRICS, MODELS, PathError, Registry, UnknownTypeError
 
 SPLITS = ('train', 'val', 'test')
 # What a dataset and a model take from the top level of a config unless they say otherwise.
 INHERITED = ('meta', 'data_root')
 RUNNER_KEYS = (
+    'activation_checkpointing',
     'auto_scale_lr',
     'cfg',
     'channels_last',
@@ -26,6 +28,7 @@ RUNNER_KEYS = (
     'default_hooks',
     'default_scope',
     'draw',
+    'efficient_conv_bn_eval',
     'env_cfg',
     'find_unused_parameters',
     'launcher',
@@ -35,6 +38,7 @@ RUNNER_KEYS = (
     'log_processor',
     'meta',
     'model',
+    'model_wrapper_cfg',
     'optim_wrapper',
     'param_scheduler',
     'randomness',
@@ -45,16 +49,13 @@ RUNNER_KEYS = (
     'test_evaluator',
     'train_cfg',
     'train_dataloader',
+    'trust_checkpoints',
     'val_cfg',
     'val_dataloader',
     'val_evaluator',
     'visualizer',
     'work_dir',
 )
-
-
-class ConfigError(ValueError):
-    """A config or a call is wrong; nothing has been run. Command lines exit with 2."""
 
 
 def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
@@ -100,17 +101,21 @@ def _check_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:
 
 def takes(registry: Registry, cfg: Mapping[str, Any], argument: str) -> bool:
     """Return whether the class that `cfg` names has such an argument."""
+    if 'type' not in cfg:
+        raise UnknownTypeError(f'a {registry.name} config needs the key `type`, got the keys {sorted(cfg)}.', cfg)
     cls: Callable = registry.find(cfg['type'], cfg) if isinstance(cfg['type'], str) else cfg['type']
     return argument in inspect.signature(cls).parameters
 
 
-def _datasets(cfg: Any) -> Iterator[Any]:
-    """Yield the dataset configs in a dataset config, wrappers opened."""
-    inner = cfg.get('datasets') or ([cfg['dataset']] if isinstance(cfg.get('dataset'), Mapping) else [])
+def _datasets(cfg: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield the dataset configs in a dataset config, wrappers opened, each with its key."""
+    inner = [(f'{where}.datasets[{number}]', part) for number, part in enumerate(cfg.get('datasets') or ())]
+    if isinstance(cfg.get('dataset'), Mapping):
+        inner.append((f'{where}.dataset', cfg['dataset']))
     if not inner:
-        yield cfg
-    for part in inner:
-        yield from _datasets(part)
+        yield where, cfg
+    for key, part in inner:
+        yield from _datasets(part, key)
 
 
 def metric_configs(evaluator: Any) -> list[Any]:
@@ -118,7 +123,7 @@ def metric_configs(evaluator: Any) -> list[Any]:
     if evaluator is None:
         return []
     if isinstance(evaluator, Mapping):
-        return list(evaluator['metrics']) if 'metrics' in evaluator else [evaluator]
+        return metric_configs(evaluator['metrics']) if 'metrics' in evaluator else [evaluator]
     return list(evaluator)
 
 
@@ -128,7 +133,7 @@ def hand_down(cfg: Config) -> None:
     So one option on the command line moves the data, and one meta file changes every count.
 
     Raises:
-        ConfigError: a part is not known.
+        ConfigError: a part is not known or missing.
     """
 
     def give(registry: Registry, part: Any, where: str, values: Mapping[str, Any]) -> None:
@@ -147,9 +152,11 @@ def hand_down(cfg: Config) -> None:
         loader = cfg.get(f'{split}_dataloader')
         if loader is None:
             continue
-        parts = list(_datasets(loader['dataset']))
-        for part in parts:
-            give(DATASETS, part, f'{split}_dataloader.dataset', top)
+        if not isinstance(loader.get('dataset'), Mapping):
+            raise ConfigError(f'config key `{split}_dataloader`: needs the key `dataset`, the config of a dataset.')
+        parts = list(_datasets(loader['dataset'], f'{split}_dataloader.dataset'))
+        for where, part in parts:
+            give(DATASETS, part, where, top)
         for number, metric in enumerate(metric_configs(cfg.get(f'{split}_evaluator'))):
-            values = dict(data_root=parts[0].get('data_root'), ann_file=parts[0].get('ann_file'))
+            values = {name: parts[0][1].get(name) for name in ('data_root', 'ann_file')}
             give(METRICS, metric, f'{split}_evaluator[{number}]', values)

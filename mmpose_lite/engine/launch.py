@@ -9,12 +9,18 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from mmpose_lite.engine.errors import RunError
+
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 TIMEOUT = timedelta(minutes=30)
 
 
-class LaunchError(RuntimeError):
-    """A worker process failed; its own traceback stands above."""
+class LaunchError(RunError):
+    """A worker process failed; what it said stands above."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = 2 if exit_code == 2 else 1  # a wrong config stays one
 
 
 def launch_workers(command: Sequence[str], num_workers: int) -> None:
@@ -44,7 +50,8 @@ def launch_workers(command: Sequence[str], num_workers: int) -> None:
         elastic_launch(config, sys.executable)('-u', *command)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        raise LaunchError(f'process {rank} of {num_workers} failed with exit code {failure.exitcode}; all were ended.') from None
+        message = f'process {rank} of {num_workers} failed with exit code {failure.exitcode}; all were ended.'
+        raise LaunchError(message, failure.exitcode) from None
 
 
 def init_distributed(launcher: str, device: str, *, timeout: timedelta = TIMEOUT) -> None:
@@ -80,5 +87,10 @@ def _take_environment(rank: str, world_size: str, local_rank: str, launcher: str
             raise RuntimeError(f'--launcher {launcher}: set MASTER_ADDR to the first machine.')
         import subprocess
 
-        names = subprocess.run(['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True).stdout
+        try:
+            names = subprocess.run(['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise RuntimeError(
+                f'--launcher {launcher}: scontrol could not tell the first machine of {nodes}; set MASTER_ADDR.'
+            ) from error
         os.environ['MASTER_ADDR'] = names.split()[0]

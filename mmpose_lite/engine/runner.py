@@ -1,35 +1,42 @@
 """mmengine's Runner on today's torch: our registries, safe and atomic checkpoints, exact resume, CPU processes, channels-last."""
 
 import copy
+import inspect
+import itertools
 import logging
 import os
 import time
+import traceback
+import warnings
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import master_only
+from mmengine.dist import barrier, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import FUNCTIONS
+from mmengine.runner import BaseLoop
 from mmengine.runner import LogProcessor as MMEngineLogProcessor
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmpose_lite.datasets.collate import init_worker
 from mmpose_lite.engine.checkpoint import (
     capture_rng_state,
+    from_plain,
     load_checkpoint_file,
     restore_rng_state,
     save_checkpoint_atomic,
-    to_plain,
 )
 from mmpose_lite.engine.config import metric_configs
+from mmpose_lite.engine.errors import ConfigError
 from mmpose_lite.engine.hooks.monitor import MonitorHook
 from mmpose_lite.engine.hooks.progress import ProgressHook
 from mmpose_lite.engine.memory import crashes_channels_last, keep_freed_memory
@@ -38,7 +45,18 @@ from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS
 from mmpose_lite.version import __version__
 
 # Sections of mmengine's start-up report that go to the log file only.
-_FILE_ONLY = ('Hooks will be executed', 'Distributed training is not used', '\n---', 'Config:', '"FileClient"', '"HardDiskBackend"')
+_FILE_ONLY = (
+    'Hooks will be executed',
+    'Distributed training is not used',
+    '\n---',
+    'Config:',
+    '"FileClient"',
+    '"HardDiskBackend"',
+)
+
+_MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+
+_run_numbers = itertools.count(1)
 
 
 class LogProcessor(MMEngineLogProcessor):
@@ -80,16 +98,19 @@ class Runner(MMEngineRunner):
             'visualizer',
         )
         keep_freed_memory()
+        by_epoch = 'max_iters' not in (cfg.get('train_cfg') or {})
         return cls(
             model=cfg.model,
             work_dir=cfg.work_dir,
             resume=cfg.get('resume', False),
             launcher=cfg.get('launcher', 'none'),
             env_cfg=cfg.get('env_cfg', {}),
-            log_processor=LogProcessor(**cfg.get('log_processor', {})),
+            log_processor=LogProcessor(**{'by_epoch': by_epoch, **cfg.get('log_processor', {})}),
             log_level=cfg.get('log_level', 'INFO'),
             default_scope=SCOPE,
             randomness={'seed': None, **cfg.get('randomness', {})},
+            # mmengine keeps logs and scalars by this name and a time in seconds: two runs of one process must not share them.
+            experiment_name=f'{Path(cfg.filename or "run").stem}_{next(_run_numbers)}',
             cfg=cfg,
             **{key: cfg.get(key) for key in keys},
         )
@@ -107,6 +128,11 @@ class Runner(MMEngineRunner):
         except PathError as error:
             error.prepend(path, cfg)
             raise
+        except ConfigError:
+            raise
+        except (ValueError, FileNotFoundError) as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigError(f'config key `{path}`: {error} [{frame.filename}:{frame.lineno}]') from error
 
     def build_model(self, model: nn.Module | Mapping[str, Any]) -> nn.Module:
         """Build the network, in channels-last memory unless `channels_last=False`."""
@@ -121,11 +147,15 @@ class Runner(MMEngineRunner):
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
         """Move the network to the device and make it data-parallel; on the CPU too, where mmengine's wrapper fails."""
-        if not self.distributed or get_device() != 'cpu' or model_wrapper_cfg is not None:
-            return super().wrap_model(model_wrapper_cfg, model)
-        model = revert_sync_batchnorm(model)  # torch has no SyncBN for the CPU
-        unused = self.cfg.get('find_unused_parameters', False)
-        return MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=unused)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                'ignore', message='`broadcast_buffers` is deprecated'
+            )  # its successor is newer than torch 2.4
+            if not self.distributed or get_device() != 'cpu' or model_wrapper_cfg is not None:
+                return super().wrap_model(model_wrapper_cfg, model)
+            model = revert_sync_batchnorm(model)  # torch has no SyncBN for the CPU
+            unused = self.cfg.get('find_unused_parameters', False)
+            return MMDistributedDataParallel(module=model, broadcast_buffers=False, find_unused_parameters=unused)
 
     def build_dataloader(
         self, dataloader: DataLoader | Mapping[str, Any], seed: int | None = None, diff_rank_seed: bool = False
@@ -150,7 +180,7 @@ class Runner(MMEngineRunner):
             dataset,
             sampler=sampler,
             collate_fn=partial(FUNCTIONS.get(collate.pop('type')), **collate),
-            worker_init_fn=_init_worker,
+            worker_init_fn=init_worker,
             generator=generator,
             **cfg,
         )
@@ -162,6 +192,11 @@ class Runner(MMEngineRunner):
         name = 'val_evaluator' if evaluator is self._val_evaluator else 'test_evaluator'
         metrics = [self._build(METRICS, cfg, f'{name}[{i}]') for i, cfg in enumerate(metric_configs(evaluator))]
         return Evaluator(metrics)
+
+    def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
+        """Register the hooks of `default_hooks`; None leaves one out, of mmengine's (which it adds by itself) and of ours."""
+        hooks = dict(hooks or {})
+        super().register_default_hooks({k: v for k, v in hooks.items() if v is not None or k in _MMENGINE_HOOKS})
 
     def register_hook(self, hook: Hook | Mapping[str, Any], priority: Any = None) -> None:
         """Build a hook and put it in its place; `priority` may stand in its config."""
@@ -200,6 +235,14 @@ class Runner(MMEngineRunner):
             for hook in self._hooks:
                 if isinstance(hook, ProgressHook):
                     hook.stop()
+            for loop in (self._train_loop, self._val_loop, self._test_loop):
+                if isinstance(loop, BaseLoop):
+                    # Ends workers that stay alive over epochs; left to the garbage collector, each takes 5 seconds.
+                    loop.dataloader._iterator = None
+
+    @cached_property
+    def _cfg_text(self) -> str:  # made once, since formatting it takes a good part of a second
+        return self.cfg.pretty_text
 
     def drain_scalars(self) -> None:
         """Take in the scalars that are still on their way from the device."""
@@ -227,18 +270,22 @@ class Runner(MMEngineRunner):
         """Load weights, and log one line that says what fitted.
 
         Raises:
-            ValueError: less than `load_min_match` of the model was found in the file (all, with `strict`).
+            ConfigError: there is no such checkpoint, or less than `load_min_match` of the model is in it (all, with `strict`).
         """
-        checkpoint = load_checkpoint_file(filename, map_location='cpu', trust=self.cfg.get('trust_checkpoints', False))
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        state = extract_state_dict(checkpoint, revise_keys=revise_keys)
-        report = load_state(model, state, min_match=self.cfg.get('load_min_match', 0.5), strict=strict)
+        try:
+            checkpoint = load_checkpoint_file(filename, map_location='cpu', trust=self.cfg.get('trust_checkpoints', False))
+            state = extract_state_dict(checkpoint, revise_keys=revise_keys)
+            checkpoint = {**checkpoint, 'state_dict': state}  # where EMAHook looks, and swaps
+            self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+            min_match = self.cfg.get('load_min_match', 0.5)
+            report = load_state(model, state, min_match=min_match, strict=strict)
+        except (ValueError, FileNotFoundError) as error:
+            raise ConfigError(f'{filename} cannot be loaded: {error}') from error
         self.logger.info(f'loaded {filename}: {report.line()}')
         self._has_loaded = True
         return checkpoint
 
-    @master_only
     def save_checkpoint(  # type: ignore[override]
         self,
         out_dir: str,
@@ -250,8 +297,14 @@ class Runner(MMEngineRunner):
         by_epoch: bool = True,
         backend_args: dict | None = None,
     ) -> None:
-        """Write everything that `resume` needs, of tensors and plain types, in one atomic step; to local disks only."""
+        """Write everything that `resume` needs, of tensors and plain types, in one atomic step; to local disks only.
+
+        Every process has to call it: none gets past it if a loss of another one is not finite.
+        """
         self.drain_scalars()
+        barrier()
+        if not is_main_process():
+            return
         model = self.model.module if is_model_wrapper(self.model) else self.model
         # Hooks save before the loop counts the epoch or iteration that has just ended.
         position = dict(epoch=self.epoch + 1, iter=self.iter) if by_epoch else dict(epoch=self.epoch, iter=self.iter + 1)
@@ -260,7 +313,7 @@ class Runner(MMEngineRunner):
         checkpoint: dict[str, Any] = dict(
             meta=dict(
                 **(position | (meta or {})),
-                cfg=self.cfg.pretty_text,
+                cfg=self._cfg_text,
                 seed=self.seed,
                 world_size=self.world_size,
                 experiment_name=self.experiment_name,
@@ -269,15 +322,17 @@ class Runner(MMEngineRunner):
                 keypoint_meta=None if keypoint_meta is None else keypoint_meta.to_dict(),
             ),
             state_dict=model.state_dict(),
-            best={key: hub.get_info(key) for key in hub.runtime_info if key.startswith('best_')},
+            # What CheckpointHook reads when a run is resumed.
+            runtime={key: hub.get_info(key) for key in hub.runtime_info if key.startswith(('best_', 'keep_ckpt_ids'))},
+            scalars={name: buffer for name, buffer in hub.log_scalars.items() if name.startswith('train/')},
             rng=capture_rng_state(),
         )
         if save_optimizer:
             checkpoint['optimizer'] = self.optim_wrapper.state_dict()
         if save_param_scheduler and self.param_schedulers is not None:
-            checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in self.param_schedulers]
+            checkpoint['param_schedulers'] = [_without_functions(s.state_dict()) for s in self.param_schedulers]
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        save_checkpoint_atomic(to_plain(checkpoint), os.path.join(out_dir, filename))
+        save_checkpoint_atomic(checkpoint, os.path.join(out_dir, filename))
 
     def resume(
         self, filename: str, resume_optimizer: bool = True, resume_param_scheduler: bool = True, map_location: Any = 'cpu'
@@ -285,12 +340,12 @@ class Runner(MMEngineRunner):
         """Go on where a checkpoint was written, as if the run had never stopped.
 
         Raises:
-            RuntimeError: the file holds weights alone.
+            ConfigError: the file does not fit the model exactly, or holds weights alone.
         """
         checkpoint = self.load_checkpoint(filename, strict=True)
         missing = [key for key in ('meta', 'optimizer') if key not in checkpoint]
         if missing:
-            raise RuntimeError(
+            raise ConfigError(
                 f'--resume {filename}: the file has no {" and no ".join(missing)}, so training cannot go on from it. '
                 'Start from its weights with --cfg-options load_from=FILE.'
             )
@@ -301,15 +356,16 @@ class Runner(MMEngineRunner):
                 f'--resume: the run had {meta["world_size"]} processes and has {self.world_size} now; with the batch size of one '
                 'process unchanged, the total batch size and the number of iterations of an epoch change.'
             )
-        for key, value in checkpoint.get('best', {}).items():
+        for key, value in checkpoint.get('runtime', {}).items():
             self.message_hub.update_info(key, value)
+        self.message_hub.log_scalars.update(from_plain(checkpoint.get('scalars', {})))  # log lines are means over the last ones
         if resume_optimizer:
             self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
             self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
         if resume_param_scheduler and self.param_schedulers is not None:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
             for scheduler, state in zip(self.param_schedulers, checkpoint.get('param_schedulers', ())):
-                scheduler.load_state_dict(state)
+                _resume_scheduler(scheduler, state)
         if self.rank == 0 and 'rng' in checkpoint:
             restore_rng_state(checkpoint['rng'])
         elif self.seed is not None:  # the file holds the state of rank 0 alone; the others start anew from a seed of their own
@@ -321,7 +377,7 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
     """Return the checkpoint to resume from: the one `last_checkpoint` names, or else the newest epoch or iteration."""
     note = work_dir / 'last_checkpoint'
     if note.is_file():
-        named = Path(note.read_text().strip())
+        named = Path(note.read_text(errors='replace').strip())
         for candidate in (named, work_dir / named.name):  # the work dir may have been moved
             if candidate.is_file():
                 return candidate
@@ -337,9 +393,17 @@ def resume_seed(checkpoint: str | Path, *, trust: bool = False) -> int | None:
     return content.get('meta', {}).get('seed') if isinstance(content, Mapping) else None
 
 
-def _init_worker(worker: int) -> None:
-    """Set up a data worker: one thread each, for there are as many workers as there are cores to use."""
-    import cv2
+def _resume_scheduler(scheduler: Any, state: Mapping[str, Any]) -> None:
+    """Take over how far a scheduler has come; what its config sets stays, since a longer run has another `end`."""
+    set_by_config = {name for cls in type(scheduler).__mro__ for name in inspect.signature(cls.__init__).parameters}
+    set_by_config |= {'_schedule_phases', 'cumulative_periods'}  # mmengine makes them of arguments
+    scheduler.load_state_dict({k: v for k, v in state.items() if k not in set_by_config or k == 'last_step'})
+    position = scheduler._global_step
+    if scheduler.begin <= position < scheduler.end and scheduler.last_step < position - scheduler.begin:
+        scheduler._global_step -= 1
+        scheduler.step()  # the step that the earlier `end` kept it from
 
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+
+def _without_functions(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scheduler's state without its functions (OneCycleLR's annealing), which its constructor sets anyway."""
+    return {key: value for key, value in state.items() if not inspect.isroutine(value)}

@@ -1,6 +1,6 @@
 """Published weights of a backbone: `init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50')`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,21 @@ def _some(keys: list[str]) -> str:
     return ', '.join(keys[:3]) + (f' and {len(keys) - 3} more' if len(keys) > 3 else '')
 
 
-def load_pretrained(module: nn.Module, init_cfg: Mapping[str, Any]) -> None:
-    """Load what a checked `init_cfg` names into `module`; see `fetch_state_dict` and `load_matching`."""
+def load_pretrained(
+    module: nn.Module,
+    init_cfg: Mapping[str, Any],
+    *,
+    convert: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+) -> None:
+    """Load what a checked `init_cfg` names into `module`; see `fetch_state_dict` and `load_matching`.
+
+    Args:
+        module: the network.
+        init_cfg: with `checkpoint` and perhaps `prefix`.
+        convert: renames the keys of another project's layout to the module's; leaves the module's own as they are.
+    """
     checkpoint = init_cfg['checkpoint']
-    load_matching(module, fetch_state_dict(checkpoint), source=checkpoint, prefix=init_cfg.get('prefix', ''))
+    state_dict = fetch_state_dict(checkpoint)
+    if convert is not None:
+        state_dict = convert(state_dict)
+    load_matching(module, state_dict, source=checkpoint, prefix=init_cfg.get('prefix', ''))

@@ -2,6 +2,7 @@
 
 # Letters: points (x, y) in px; sizes (w, h).
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -10,7 +11,10 @@ import numpy as np
 def fix_aspect_ratio(scale: np.ndarray, aspect_ratio: float) -> np.ndarray:
     """Grow the shorter side of a (w, h) `scale`, shape (..., 2), until w / h is `aspect_ratio`."""
     w, h = scale[..., 0], scale[..., 1]
-    return np.stack((np.maximum(w, h * aspect_ratio), np.maximum(h, w / aspect_ratio)), axis=-1)
+    width, height = np.maximum(w, h * aspect_ratio), np.maximum(h, w / aspect_ratio)
+    grown = np.empty((*width.shape, 2), width.dtype)  # np.stack of two numbers takes longer than all the rest
+    grown[..., 0], grown[..., 1] = width, height
+    return grown
 
 
 def affine_matrix(
@@ -29,7 +33,7 @@ def affine_matrix(
     Raises:
         ValueError: the scale is not positive.
     """
-    if not min(scale[0], scale[1]) > 0:
+    if not (scale[0] > 0 and scale[1] > 0):  # a NaN is not either
         raise ValueError(f'affine_matrix: `scale` must be positive, got {tuple(map(float, scale))}; is the box empty?')
     cx, cy = float(center[0]), float(center[1])
     w, h = float(scale[0]), float(scale[1])
@@ -68,13 +72,27 @@ def warp_affine(image: np.ndarray, matrix: np.ndarray, output_size: tuple[int, i
     """
     W, H = output_size
     inverse = cv2.invertAffineTransform(matrix)
-    corners = apply_affine(np.array(((-1, -1), (W, -1), (-1, H), (W, H)), dtype=np.float64), inverse)
-    # Two px more than the crop covers: bilinear weights reach one px further, rounding another.
-    left, top = np.floor(np.maximum(corners.min(axis=0) - 2, 0)).astype(int).tolist()
-    right, bottom = np.ceil(np.minimum(corners.max(axis=0) + 3, image.shape[1::-1])).astype(int).tolist()
+    left, right = _covered(inverse[0].tolist(), output_size, image.shape[1])
+    top, bottom = _covered(inverse[1].tolist(), output_size, image.shape[0])
     if right <= left or bottom <= top:
         return np.zeros((H, W, 3), dtype=np.uint8)
     inverse[:, 2] -= (left, top)
     part = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_BGR2BGRA)
     crop = cv2.warpAffine(part, inverse, output_size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return cv2.cvtColor(crop, cv2.COLOR_BGRA2BGR)
+
+
+def _covered(row: Sequence[float], output_size: tuple[int, int], length: int) -> tuple[int, int]:
+    """Return the first pixel and the last + 1 that a crop needs along an image axis of `length` px.
+
+    Args:
+        row: (a, b, c) of the matrix from crop to image: the coordinate is a x + b y + c.
+        output_size: (w, h) of the crop.
+        length: of the axis.
+    """
+    a, b, c = row
+    W, H = output_size
+    # One px beyond the crop, and two more: bilinear weights reach one px further, rounding another.
+    low = c + min(-a, a * W) + min(-b, b * H) - 2
+    high = c + max(-a, a * W) + max(-b, b * H) + 3
+    return max(math.floor(low), 0), min(math.ceil(high), length)

@@ -12,6 +12,7 @@ from mmpose_lite.datasets.check import check_annotations, check_coco_keypoints
 from mmpose_lite.datasets.check_report import RULES, CheckReport
 from mmpose_lite.datasets.swapped_sides import find_swapped_sides
 from mmpose_lite.structures import KeypointMeta
+from tests.coco_folder import write_rotated
 
 COCO = KeypointMeta.load('coco17')
 NUM_IMAGES, WIDTH, HEIGHT = 4, 120, 200
@@ -52,14 +53,6 @@ def check(content: dict, img_dir: Path, **options: object) -> CheckReport:
 
 def found(report: CheckReport) -> dict[str, tuple[int, ...]]:
     return {finding.code: finding.ids for finding in report.findings}
-
-
-def write_rotated(path: Path, orientation: int) -> None:
-    """Give a JPEG file an EXIF orientation tag: APP1 with a TIFF directory of one entry."""
-    data = path.read_bytes()
-    entry = b'\x01\x12\x00\x03\x00\x00\x00\x01' + bytes([0, orientation, 0, 0])
-    exif = b'Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01' + entry + b'\x00\x00\x00\x00'
-    path.write_bytes(data[:2] + b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif + data[2:])
 
 
 def swap_pairs(annotation: dict, names: str) -> None:

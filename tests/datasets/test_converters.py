@@ -93,7 +93,7 @@ def test_people_without_box_are_left_out(folder: Path) -> None:
 
 
 def test_split_is_stable(folder: Path) -> None:
-    texts = [[path.read_text() for path in convert(folder, num_train=3)] for _ in range(2)]
+    texts = [[path.read_text() for path in convert(folder, num_train=3, overwrite=True)] for _ in range(2)]
     assert texts[0] == texts[1]
     assert [len(json.loads(text)['images']) for text in texts[0]] == [3, 2]
 
@@ -134,6 +134,6 @@ def test_wrong_images(folder: Path) -> None:
 
 def test_annotation_files_are_not_replaced_unasked(tmp_path):
     (tmp_path / 'person_keypoints_val.json').write_text('my work')
-    with pytest.raises(FileExistsError, match='person_keypoints_val.json exists already.*--overwrite'):
+    with pytest.raises(FileExistsError, match=r'person_keypoints_val\.json exists already.*--overwrite'):
         convert_lsp(tmp_path / 'joints.mat', tmp_path, tmp_path)
     assert (tmp_path / 'person_keypoints_val.json').read_text() == 'my work'

@@ -22,6 +22,11 @@ def _check_probability(owner: str, name: str, value: float) -> None:
         raise ValueError(f'{owner}: `{name}` must be in [0, 1], got {value}.')
 
 
+def _check_uncropped(owner: str, results: dict[str, Any]) -> None:
+    if 'input_size' in results:
+        raise RuntimeError(f'{owner}: changes the image or its box, so it must come before TopdownAffine in the pipeline.')
+
+
 @TRANSFORMS.register_module()
 class RandomFlip:
     """Mirror image, keypoints and boxes left to right.
@@ -38,6 +43,7 @@ class RandomFlip:
         self.prob = prob
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        _check_uncropped('RandomFlip', results)
         results['flip'] = bool(results['rng'].random() < self.prob)
         return flip_sample(results) if results['flip'] else results
 
@@ -48,13 +54,13 @@ def flip_sample(results: dict[str, Any]) -> dict[str, Any]:
     results['img'] = cv2.flip(results['img'], 1)
     if 'keypoints' in results:
         swaps = results['flip_indices']
-        keypoints = results['keypoints'][:, swaps]
+        keypoints = results['keypoints'].take(swaps, axis=1)
         keypoints[..., 0] = last - keypoints[..., 0]
         results['keypoints'] = keypoints
-        results['keypoints_visible'] = results['keypoints_visible'][:, swaps]
+        results['keypoints_visible'] = results['keypoints_visible'].take(swaps, axis=1)
     if 'bboxes' in results:
         bboxes = results['bboxes'].copy()
-        bboxes[:, [0, 2]] = last - bboxes[:, [2, 0]]
+        bboxes[:, 0::2] = last - results['bboxes'][:, 2::-2]
         results['bboxes'] = bboxes
     if 'bbox_center' in results:
         results['bbox_center'] = np.array((last - results['bbox_center'][0], results['bbox_center'][1]), np.float32)
@@ -99,10 +105,13 @@ class RandomHalfBody:
         self.upper_prioritized_prob = upper_prioritized_prob
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        _check_uncropped('RandomHalfBody', results)
         rng = results['rng']
-        chosen, prefers_upper = rng.random(2)
+        chosen, prefers_upper = rng.random(2).tolist()
+        if chosen >= self.prob:
+            return results
         visible = results['keypoints_visible'][0] > 0
-        if chosen >= self.prob or visible.sum() < self.min_total_keypoints:
+        if visible.sum() < self.min_total_keypoints:
             return results
         lower = visible & results['lower_body']
         upper = visible & ~results['lower_body']
@@ -156,17 +165,18 @@ class RandomBBoxTransform:
         self.rotate_prob = rotate_prob
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        _check_uncropped('RandomBBoxTransform', results)
         rng = results['rng']
-        do_shift, do_scale, do_rotate = rng.random(3) < (self.shift_prob, self.scale_prob, self.rotate_prob)
+        shift, scaling, rotation = rng.random(3).tolist()
         shift_x, shift_y, zoom, turn = truncated_normal(rng, 4).tolist()
         center, scale = results['bbox_center'], results['bbox_scale']
-        if do_shift:
+        if shift < self.shift_prob:
             center = center + scale * np.array((shift_x, shift_y), np.float32) * np.float32(self.shift_factor)
-        if do_scale:
+        if scaling < self.scale_prob:
             low, high = self.scale_factor
             scale = scale * np.float32((low + high) / 2 + zoom * (high - low) / 2)
         results['bbox_center'], results['bbox_scale'] = center, scale
-        results['bbox_rotation'] = turn * self.rotate_factor if do_rotate else 0.0
+        results['bbox_rotation'] = turn * self.rotate_factor if rotation < self.rotate_prob else 0.0
         return results
 
 

@@ -1,9 +1,10 @@
 """Hooks of the runner."""
 
 from mmpose_lite.engine.hooks.draw import DrawPredictionsHook
+from mmpose_lite.engine.hooks.ema import ExpMomentumEMA
 from mmpose_lite.engine.hooks.log import LogHook
 from mmpose_lite.engine.hooks.monitor import MonitorHook, NonFiniteLossError
 from mmpose_lite.engine.hooks.progress import ProgressHook
 from mmpose_lite.engine.hooks.summary import SummaryHook
 
-__all__ = ['DrawPredictionsHook', 'LogHook', 'MonitorHook', 'NonFiniteLossError', 'ProgressHook', 'SummaryHook']
+__all__ = ['DrawPredictionsHook', 'ExpMomentumEMA', 'LogHook', 'MonitorHook', 'NonFiniteLossError', 'ProgressHook', 'SummaryHook']

@@ -10,6 +10,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from mmpose_lite.registry import HOOKS
+from mmpose_lite.visualization.curves import read_log
 
 JSON_LOG = 'log.jsonl'
 CSV_LOG = 'log.csv'
@@ -20,7 +21,8 @@ class LogHook(Hook):
     """Every `interval` iterations and after every evaluation: a line on the console, in log.jsonl, log.csv and the backends.
 
     A row has `split` ('train', 'val' or 'test'), `epoch` and `iter` (counted from 1) and the scalars: means over the log
-    processor's window in training, metrics in evaluation. A new run in the same folder begins new files, a resumed one goes on in them.
+    processor's window in training, metrics in evaluation. A new run in the same folder begins new files, a resumed one goes on
+    in them.
 
     Args:
         interval: iterations between two lines.
@@ -35,10 +37,13 @@ class LogHook(Hook):
 
     @master_only
     def before_train(self, runner: Any) -> None:
-        """Begin new files, unless the run is resumed."""
-        if runner.iter == 0:
-            for name in (JSON_LOG, CSV_LOG):
-                (Path(runner.work_dir) / name).unlink(missing_ok=True)
+        """Begin new files; a resumed run keeps the rows up to its checkpoint, for it repeats what came after."""
+        log, table = (Path(runner.work_dir) / name for name in (JSON_LOG, CSV_LOG))
+        rows = [row for row in read_log(log) if row.get('iter', 0) <= runner.iter] if runner.iter and log.exists() else []
+        for path in (log, table):
+            path.unlink(missing_ok=True)
+        for row in rows:
+            _append(log, table, row)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Write a line if it is time, or if the epoch ends."""
@@ -70,9 +75,7 @@ class LogHook(Hook):
         runner.visualizer.add_scalars(numbers, step=step)
         row = {'split': split, 'epoch': epoch, 'iter': iteration, **numbers}
         folder = Path(runner.work_dir)
-        with (folder / JSON_LOG).open('a') as file:
-            file.write(json.dumps({k: v if _is_plain(v) else None for k, v in row.items()}) + '\n')
-        _append_csv(folder / CSV_LOG, row)
+        _append(folder / JSON_LOG, folder / CSV_LOG, row)
 
 
 def position(runner: Any) -> tuple[int, int]:
@@ -86,6 +89,12 @@ def _is_number(value: Any) -> bool:
 
 def _is_plain(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
+
+
+def _append(log: Path, table: Path, row: dict[str, Any]) -> None:
+    with log.open('a') as file:
+        file.write(json.dumps({k: v if _is_plain(v) else None for k, v in row.items()}) + '\n')
+    _append_csv(table, row)
 
 
 def _append_csv(path: Path, row: dict[str, Any]) -> None:

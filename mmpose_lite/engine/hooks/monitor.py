@@ -11,12 +11,13 @@ import torch
 from mmengine.hooks import RuntimeInfoHook
 from mmengine.logging import HistoryBuffer
 
+from mmpose_lite.engine.errors import RunError
 from mmpose_lite.registry import HOOKS
 
 HISTORY = 1000  # values kept of each scalar; mmengine keeps a million and copies them all in every iteration
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(RunError):
     """A loss is NaN or infinite; the report file says in which iteration, on which images."""
 
 
@@ -75,6 +76,11 @@ class MonitorHook(RuntimeInfoHook):
             self._pending.append(_Pending(runner.iter, runner.epoch, list(named), values, arrived, lr, data_batch))
         self.drain(runner, wait=False)
 
+    def after_train(self, runner: Any) -> None:
+        """Look at the last iterations."""
+        self.drain(runner, wait=True)
+        super().after_train(runner)
+
     def drain(self, runner: Any, *, wait: bool) -> None:
         """Take in what has arrived, or everything with `wait`.
 
@@ -91,7 +97,9 @@ class MonitorHook(RuntimeInfoHook):
             values = dict(zip(first.names, first.values.tolist()))
             scalars = runner.message_hub.log_scalars
             for name, value in values.items():
-                scalars.setdefault(f'train/{name}', HistoryBuffer(max_length=HISTORY)).update(value)
+                if f'train/{name}' not in scalars:
+                    scalars[f'train/{name}'] = HistoryBuffer(max_length=HISTORY)
+                scalars[f'train/{name}'].update(value)
             broken = [name for name, value in values.items() if 'loss' in name and not math.isfinite(value)]
             if broken and self.stop_on_non_finite:
                 raise NonFiniteLossError(_report(runner, first, values, broken))
@@ -108,17 +116,16 @@ def _report(runner: Any, step: _Pending, values: dict[str, float], broken: list[
             {key: sample.metainfo[key] for key in keys if key in sample.metainfo}
             | {'bboxes': gt.bboxes.tolist() if 'bboxes' in gt else None}
         )
-    model = runner.model
-    no_number = [n for n, p in model.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
-    norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
+    no_number = [name for name, parameter in runner.model.named_parameters() if not parameter.isfinite().all()]
+    scalars = {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
     report = dict(
         iteration=step.iteration + 1,
         epoch=step.epoch + 1,
         non_finite=broken,
-        scalars={name: value if math.isfinite(value) else str(value) for name, value in values.items()},
+        scalars=scalars,
         lr=step.lr,
-        last_gradient_norm=str(float(torch.stack(norms).norm())) if norms else None,
-        parameters_with_non_finite_gradient=no_number,
+        gradient_norm=scalars.get('grad_norm'),
+        non_finite_parameters=no_number,  # after the step
         rank=runner.rank,
         images=images,
     )
@@ -126,6 +133,7 @@ def _report(runner: Any, step: _Pending, values: dict[str, float], broken: list[
     path.write_text(json.dumps(report, indent=2, default=str))
     return (
         f'{", ".join(broken)} is not finite in iteration {step.iteration + 1} (epoch {step.epoch + 1}, lr {step.lr}). '
-        f'The images, boxes, losses and gradients of this step are in {path}. The last checkpoint is from before. Usual causes: '
-        'too high a learning rate (add warm-up or optim_wrapper.clip_grad), or degenerate annotations (tools/check_dataset.py).'
+        f'The images, boxes, losses and gradient norm of this step are in {path}. The last checkpoint is from before. '
+        'Usual causes: too high a learning rate (add warm-up or optim_wrapper.clip_grad), or degenerate annotations '
+        '(tools/check_dataset.py).'
     )

@@ -1,5 +1,30 @@
 """Backbones: image in, tuple of feature maps out, finest first."""
 
+from mmpose_lite.models.backbones.cpm import CPM
+from mmpose_lite.models.backbones.cspnext import CSPNeXt
+from mmpose_lite.models.backbones.hourglass import HourglassNet
+from mmpose_lite.models.backbones.hrnet import HRNet
+from mmpose_lite.models.backbones.mspn import MSPN
 from mmpose_lite.models.backbones.resnet import BasicBlock, Bottleneck, ResNet, make_stage
+from mmpose_lite.models.backbones.resnet_variants import PreActResNet, ResNetV1d, SEResNet
+from mmpose_lite.models.backbones.timm_backbone import TimmBackbone
+from mmpose_lite.models.backbones.vgg import VGG
+from mmpose_lite.models.backbones.vit import VisionTransformer
 
-__all__ = ['BasicBlock', 'Bottleneck', 'ResNet', 'make_stage']
+__all__ = [
+    'CPM',
+    'MSPN',
+    'VGG',
+    'BasicBlock',
+    'Bottleneck',
+    'CSPNeXt',
+    'HRNet',
+    'HourglassNet',
+    'PreActResNet',
+    'ResNet',
+    'ResNetV1d',
+    'SEResNet',
+    'TimmBackbone',
+    'VisionTransformer',
+    'make_stage',
+]

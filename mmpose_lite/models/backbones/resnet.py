@@ -1,4 +1,4 @@
-"""ResNet of depth 18 to 152, with OpenMMLab's state-dict keys (which are also torchvision's)."""
+"""ResNet and ResNeXt of depth 18 to 152, with OpenMMLab's state-dict keys (which are also torchvision's)."""
 
 # Letters: B batch, C channels, H x W pixels or cells.
 from collections.abc import Callable, Mapping, Sequence
@@ -7,15 +7,16 @@ from typing import Any, ClassVar
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from mmpose_lite.models.backbones.training import freeze, hold_eval, init_residual
 from mmpose_lite.models.layers.norm import build_norm_layer
-from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained
-from mmpose_lite.registry import BACKBONES
+from mmpose_lite.models.pretrained import check_init_cfg
+from mmpose_lite.registry import BACKBONES, LAYERS
 
 Block = Callable[..., nn.Module]
 STYLES = ('pytorch', 'caffe')
+PLUGIN_POSITIONS = ('conv2', 'end')
 
 
 class ResidualBlock(nn.Module):
@@ -25,6 +26,14 @@ class ResidualBlock(nn.Module):
     relu: nn.Module
     downsample: nn.Module | None
     with_cp: bool
+    end_name: str | None = None
+
+    def add_end(self, cfg: Mapping[str, Any] | None, channels: int) -> None:
+        """Build the layer that works on the branch just before the sum; its class may say its key in the state dict (`key`)."""
+        if cfg is not None:
+            layer = LAYERS.build(cfg, channels=channels)
+            self.end_name = getattr(layer, 'key', 'attention')
+            self.add_module(self.end_name, layer)
 
     def branch(self, x: Tensor) -> Tensor:
         """Return what is added to the shortcut."""
@@ -32,6 +41,8 @@ class ResidualBlock(nn.Module):
 
     def _sum(self, x: Tensor) -> Tensor:
         out = self.branch(x)
+        if self.end_name is not None:
+            out = getattr(self, self.end_name)(out)
         out += x if self.downsample is None else self.downsample(x)
         return out
 
@@ -52,6 +63,7 @@ class BasicBlock(ResidualBlock):
         style: as in Bottleneck; without effect, since the one strided layer is a 3x3 already.
         norm_cfg: see `build_norm_layer`.
         with_cp: recompute the block in the backward pass instead of storing it. Running statistics then move twice per step.
+        plugins: position -> config of a layer: 'conv2' in place of the second convolution, 'end' before the sum.
     """
 
     expansion = 1
@@ -67,17 +79,23 @@ class BasicBlock(ResidualBlock):
         style: str = 'pytorch',
         norm_cfg: Mapping[str, Any] | None = None,
         with_cp: bool = False,
+        plugins: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
+        plugins = plugins or {}
         self.norm1_name, norm1 = build_norm_layer(norm_cfg, out_channels, postfix=1)
         self.norm2_name, norm2 = build_norm_layer(norm_cfg, out_channels, postfix=2)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
         self.add_module(self.norm1_name, norm1)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        if 'conv2' in plugins:
+            self.conv2 = LAYERS.build(plugins['conv2'], channels=out_channels)
+        else:
+            self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.add_module(self.norm2_name, norm2)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.with_cp = with_cp
+        self.add_end(plugins.get('end'), out_channels)
 
     @property
     def norm1(self) -> nn.Module:
@@ -108,6 +126,9 @@ class Bottleneck(ResidualBlock):
         style: 'pytorch' or 'caffe'.
         norm_cfg: see `build_norm_layer`.
         with_cp: recompute the block in the backward pass instead of storing it. Running statistics then move twice per step.
+        plugins: position -> config of a layer: 'conv2' in place of the second convolution, 'end' before the sum.
+        mid_channels: C of the 3x3; None is a quarter of `out_channels`.
+        groups: of the 3x3.
     """
 
     expansion = 4
@@ -123,22 +144,39 @@ class Bottleneck(ResidualBlock):
         style: str = 'pytorch',
         norm_cfg: Mapping[str, Any] | None = None,
         with_cp: bool = False,
+        plugins: Mapping[str, Mapping[str, Any]] | None = None,
+        mid_channels: int | None = None,
+        groups: int = 1,
     ) -> None:
         super().__init__()
-        mid_channels = out_channels // self.expansion
+        plugins = plugins or {}
+        mid_channels = mid_channels or out_channels // self.expansion
         stride1, stride2 = (1, stride) if style == 'pytorch' else (stride, 1)
         self.norm1_name, norm1 = build_norm_layer(norm_cfg, mid_channels, postfix=1)
         self.norm2_name, norm2 = build_norm_layer(norm_cfg, mid_channels, postfix=2)
         self.norm3_name, norm3 = build_norm_layer(norm_cfg, out_channels, postfix=3)
         self.conv1 = nn.Conv2d(in_channels, mid_channels, 1, stride=stride1, bias=False)
         self.add_module(self.norm1_name, norm1)
-        self.conv2 = nn.Conv2d(mid_channels, mid_channels, 3, stride=stride2, padding=dilation, dilation=dilation, bias=False)
+        if 'conv2' in plugins:
+            self.conv2 = LAYERS.build(plugins['conv2'], channels=mid_channels, stride=stride2, dilation=dilation)
+        else:
+            self.conv2 = nn.Conv2d(
+                mid_channels,
+                mid_channels,
+                3,
+                stride=stride2,
+                padding=dilation,
+                dilation=dilation,
+                groups=groups,
+                bias=False,
+            )
         self.add_module(self.norm2_name, norm2)
         self.conv3 = nn.Conv2d(mid_channels, out_channels, 1, bias=False)
         self.add_module(self.norm3_name, norm3)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
         self.with_cp = with_cp
+        self.add_end(plugins.get('end'), out_channels)
 
     @property
     def norm1(self) -> nn.Module:
@@ -204,6 +242,7 @@ class ResNet(BaseModule):
 
     Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, Table 1, arXiv:1512.03385. `deep_stem` and
     `avg_down`: He et al., Bag of Tricks for Image Classification, CVPR 2019, Sec. 4.1, arXiv:1812.01187.
+    `groups` and `width_per_group`: Xie et al., Aggregated Residual Transformations, CVPR 2017, Table 1, arXiv:1611.05431.
     Differs: the 3x3 of a Bottleneck takes the stride (`style='pytorch'`), as in torchvision and OpenMMLab.
 
     Stage i (from 0) has base_channels * 2^i channels, four times as many from depth 50 on; with the default `strides` its
@@ -213,7 +252,9 @@ class ResNet(BaseModule):
         depth: 18, 34, 50, 101 or 152.
         in_channels: of the image.
         stem_channels: C after the stem.
-        base_channels: C of the 3x3 convolutions of stage 0; doubles with each stage.
+        base_channels: C of the 3x3 convolutions of stage 0 (without groups); doubles with each stage.
+        groups: of the 3x3 convolutions of a Bottleneck; 32 with `width_per_group` 4 is ResNeXt 32x4d.
+        width_per_group: C of each of these groups in stage 0; needed with groups, doubles with each stage.
         num_stages: 1 to 4.
         strides: of the first block of each stage.
         dilations: of each stage; 2 and 4 in place of strides keep the map large (segmentation).
@@ -228,6 +269,9 @@ class ResNet(BaseModule):
         norm_eval: keep every batch norm in eval mode while training.
         with_cp: recompute blocks in the backward pass: less memory, more time.
         zero_init_residual: start each block as its shortcut; not with pretrained weights.
+        plugins: layers in the blocks of some stages, each dict(cfg=dict(type='CBAM', ...), stages=(False, True, True, True),
+            position='end'): one bool per stage; 'end' is on the branch before the sum, 'conv2' in place of the second
+            convolution; the layers are those of the LAYERS registry.
         init_cfg: dict(type='Pretrained', checkpoint='torchvision://resnet50') or None, used by `init_weights`.
 
     Attributes:
@@ -254,6 +298,8 @@ class ResNet(BaseModule):
         in_channels: int = 3,
         stem_channels: int = 64,
         base_channels: int = 64,
+        groups: int = 1,
+        width_per_group: int | None = None,
         num_stages: int = 4,
         strides: Sequence[int] = (1, 2, 2, 2),
         dilations: Sequence[int] = (1, 1, 1, 1),
@@ -267,6 +313,7 @@ class ResNet(BaseModule):
         norm_eval: bool = False,
         with_cp: bool = False,
         zero_init_residual: bool = True,
+        plugins: Sequence[Mapping[str, Any]] = (),
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -284,6 +331,11 @@ class ResNet(BaseModule):
             raise ValueError(f'ResNet: `out_indices` must be stages 0 to {num_stages - 1}, got {tuple(out_indices)}.')
         if not -1 <= frozen_stages <= num_stages:
             raise ValueError(f'ResNet: `frozen_stages` must be -1 to {num_stages}, got {frozen_stages}.')
+        if (groups == 1) != (width_per_group is None) or (groups > 1 and self.arch_settings[depth][0].expansion == 1):
+            raise ValueError(
+                'ResNet: `groups` above 1 needs `width_per_group` and a depth from 50 on, got '
+                f'groups {groups}, width_per_group {width_per_group}, depth {depth}.'
+            )
         check_init_cfg('ResNet', init_cfg)
         self.init_cfg = init_cfg
         self.depth = depth
@@ -291,6 +343,9 @@ class ResNet(BaseModule):
         self.style = style
         self.norm_cfg = norm_cfg
         self.with_cp = with_cp
+        self.groups = groups
+        self.width_per_group = width_per_group
+        self.plugins = _plugins_of_stages(plugins, num_stages)
         self.num_stages = num_stages
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
@@ -321,12 +376,14 @@ class ResNet(BaseModule):
             all_strides.append(stride_of_map)
         self.out_channels = tuple(all_channels[i] for i in sorted(self.out_indices))
         self.strides = tuple(all_strides[i] for i in sorted(self.out_indices))
-        for module in self._frozen():
-            module.requires_grad_(False)
+        freeze(self._frozen())
 
     def make_block(self, stage: int) -> Block:
         """Return what builds the blocks of a stage (from 0), as `make_stage` calls it; variants bind other arguments."""
-        return partial(self.arch_settings[self.depth][0], style=self.style, norm_cfg=self.norm_cfg, with_cp=self.with_cp)
+        args = dict(style=self.style, norm_cfg=self.norm_cfg, with_cp=self.with_cp, plugins=self.plugins[stage])
+        if self.groups > 1:
+            args |= dict(groups=self.groups, mid_channels=self.groups * self.width_per_group * 2**stage)
+        return partial(self.arch_settings[self.depth][0], **args)
 
     def _make_stem(self, in_channels: int, stem_channels: int) -> None:
         if self.deep_stem:
@@ -361,28 +418,12 @@ class ResNet(BaseModule):
     def train(self, mode: bool = True) -> 'ResNet':
         """Set the mode; frozen stages, and with `norm_eval` every batch norm, stay in eval mode."""
         super().train(mode)
-        for module in self._frozen():
-            module.eval()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        hold_eval(self, self._frozen(), norm_eval=self.norm_eval)
         return self
 
     def init_weights(self) -> None:
         """Set He's normal initial values (fan out), then load the pretrained weights if `init_cfg` names any."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
-            elif isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm) and module.weight is not None:
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
-        if self.init_cfg is not None:
-            load_pretrained(self, self.init_cfg)
-        elif self.zero_init_residual:
-            for module in self.modules():
-                if isinstance(module, ResidualBlock) and getattr(module.last_norm, 'weight', None) is not None:
-                    nn.init.zeros_(module.last_norm.weight)
+        init_residual(self, self.init_cfg, zero_init_residual=self.zero_init_residual)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of `out_indices`, finest first: (B, out_channels[i], H / strides[i], W / strides[i]), rounded up."""
@@ -394,3 +435,22 @@ class ResNet(BaseModule):
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
+
+
+def _plugins_of_stages(plugins: Sequence[Mapping[str, Any]], num_stages: int) -> list[dict[str, Mapping[str, Any]]]:
+    """Return for each stage the plugins as its blocks take them: position -> config."""
+    of_stages: list[dict[str, Mapping[str, Any]]] = [{} for _ in range(num_stages)]
+    for plugin in plugins:
+        if sorted(plugin) != ['cfg', 'position', 'stages']:
+            raise ValueError(f'ResNet: each of `plugins` must have the keys cfg, stages and position, got {tuple(plugin)}.')
+        position, stages = plugin['position'], plugin['stages']
+        if position not in PLUGIN_POSITIONS:
+            raise ValueError(f'ResNet: `plugins` stand at one of {PLUGIN_POSITIONS}, got {position!r}.')
+        if len(stages) != num_stages or not all(isinstance(wanted, bool) for wanted in stages):
+            raise ValueError(f'ResNet: `stages` of a plugin must be one bool per stage ({num_stages}), got {tuple(stages)}.')
+        for of_stage, wanted in zip(of_stages, stages):
+            if wanted and position in of_stage:
+                raise ValueError(f'ResNet: `plugins` must be at most one per stage and position, got two at {position!r}.')
+            if wanted:
+                of_stage[position] = plugin['cfg']
+    return of_stages

@@ -13,6 +13,7 @@ from torch import Tensor
 from mmpose_lite.registry import BACKBONES, HEADS, MODELS, NECKS, PREPROCESSORS
 from mmpose_lite.structures import KeypointMeta, PoseDataSample, SampleBatch
 
+MODES = ('tensor', 'loss', 'predict')
 TEST_OPTIONS = ('flip_test', 'shift_heatmap', 'with_loss')
 
 
@@ -76,16 +77,16 @@ class TopdownPoseEstimator(BaseModel):
                 the original image.
 
         Raises:
-            ValueError: the mode is unknown.
+            ValueError: the mode is unknown, or needs `data_samples`.
         """
+        if mode not in MODES:
+            raise ValueError(f'TopdownPoseEstimator: `mode` must be one of {MODES}, got {mode!r}.')
+        if mode != 'tensor' and data_samples is None:
+            raise ValueError(f'TopdownPoseEstimator: mode {mode!r} needs `data_samples`, the people in the crops, got None.')
         if mode == 'predict':
             return self._predict(inputs, data_samples)
         feats = self.extract_feat(inputs)
-        if mode == 'tensor':
-            return self.head(feats)
-        if mode == 'loss':
-            return self.head.loss(feats, data_samples)
-        raise ValueError(f"TopdownPoseEstimator: `mode` must be 'tensor', 'loss' or 'predict', got {mode!r}.")
+        return self.head(feats) if mode == 'tensor' else self.head.loss(feats, data_samples)
 
     @torch.no_grad()
     def _predict(self, inputs: Tensor, data_samples: SampleBatch) -> list[BaseDataElement]:
@@ -112,11 +113,19 @@ def to_image_frame(keypoints: Tensor, scores: Tensor, data_samples: SampleBatch)
 
     Returns:
         One sample per crop, with NumPy arrays in `pred_instances` and, where the batch has any, `gt_instances`.
+
+    Raises:
+        ValueError: a crop is mirrored or turned, as augmentation makes them.
     """
     packed = torch.cat((keypoints.float(), scores.float()[..., None]), dim=-1).cpu().numpy()
     samples = []
     host = data_samples.to('cpu')
     for sample, prediction in zip(host, packed):
+        if sample.get('flip') or sample.get('bbox_rotation'):
+            raise ValueError(
+                f'TopdownPoseEstimator: the crop of {sample.get("img_path")} is mirrored or turned, predictions on it do not '
+                'belong to the image; take RandomFlip and RandomBBoxTransform out of the pipeline of evaluation.'
+            )
         center, scale = np.asarray(sample.bbox_center), np.asarray(sample.bbox_scale)
         points = prediction[:, :2] / np.asarray(sample.input_size, np.float32) * scale + center - 0.5 * scale
         gt = sample.gt_instances

@@ -1,1 +1,6 @@
 """Necks: feature maps in, feature maps out."""
+
+from mmpose_lite.models.necks.cpn_global_net import CPNGlobalNet
+from mmpose_lite.models.necks.feature_map_processor import FeatureMapProcessor
+
+__all__ = ['CPNGlobalNet', 'FeatureMapProcessor']

@@ -1,0 +1,25 @@
+# The head of Simple Baselines (arXiv:1804.06208) on ResNet-50 with CBAM in every block: Woo et al., ECCV 2018, arXiv:1807.06521.
+_base_ = [
+    '../../_base_/default_runtime.py',
+    '../../_base_/schedules/adam_210e.py',
+    '../../_base_/datasets/coco_topdown_256x192.py',
+]
+
+codec = dict(type='HeatmapCodec', input_size={{_base_.input_size}}, heatmap_size=(48, 64), sigma=2.0)  # (w, h); cells
+model = dict(
+    type='TopdownPoseEstimator',
+    backbone=dict(
+        type='ResNet',
+        depth=50,
+        plugins=[dict(cfg=dict(type='CBAM'), stages=(True, True, True, True), position='end')],
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
+    ),
+    head=dict(
+        type='HeatmapHead',
+        in_channels=2048,
+        loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        codec=codec,
+    ),
+    test_cfg=dict(flip_test=True, shift_heatmap=True),
+)
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))

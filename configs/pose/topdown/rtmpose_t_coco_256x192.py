@@ -1,0 +1,34 @@
+# Jiang et al., RTMPose: Real-Time Multi-Person Pose Estimation based on MMPose, arXiv:2303.07399.
+_base_ = [
+    '../../_base_/default_runtime.py',
+    '../../_base_/schedules/adamw_flat_cosine_420e.py',
+    '../../_base_/datasets/coco_topdown_rtmpose_256x192.py',
+]
+
+# (w, h); sigma along x and y in bins (half a px each): the root of a sixteenth of their number, Sec. 3.3.2
+codec = dict(type='SimCCCodec', input_size={{_base_.input_size}}, sigma=(4.9, 5.66), simcc_split_ratio=2.0, normalize=False)
+model = dict(
+    type='TopdownPoseEstimator',
+    backbone=dict(
+        type='CSPNeXt',
+        deepen_factor=0.167,
+        widen_factor=0.375,
+        init_cfg=dict(
+            type='Pretrained',
+            prefix='backbone.',
+            checkpoint='https://download.openmmlab.com/mmpose/v1/projects/rtmposev1/'
+            'cspnext-tiny_udp-aic-coco_210e-256x192-cbed682d_20230130.pth',
+        ),
+    ),
+    head=dict(
+        type='RTMCCHead',
+        in_channels=384,
+        in_featuremap_size=(6, 8),  # input_size / 32
+        loss=dict(type='KLDiscretLoss', use_target_weight=True, beta=10.0, label_softmax=True),
+        codec=codec,
+    ),
+    test_cfg=dict(flip_test=True),
+)
+optim_wrapper = dict(optimizer=dict(weight_decay=0.0))
+custom_hooks = []  # the published tiny model is trained without averaged weights
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))

@@ -1,0 +1,26 @@
+# Li et al., SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation, ECCV 2022, arXiv:2107.03332.
+_base_ = [
+    '../../_base_/default_runtime.py',
+    '../../_base_/schedules/adam_210e.py',
+    '../../_base_/datasets/coco_topdown_256x192.py',
+]
+
+codec = dict(type='SimCCCodec', input_size={{_base_.input_size}}, sigma=6.0, simcc_split_ratio=2.0)  # (w, h); bins; bins / px
+model = dict(
+    type='TopdownPoseEstimator',
+    backbone=dict(
+        type='ResNet',
+        depth=50,
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
+    ),
+    head=dict(
+        type='SimCCHead',
+        in_channels=2048,
+        in_featuremap_size=(6, 8),  # input_size / 32
+        loss=dict(type='KLDiscretLoss', use_target_weight=True),
+        codec=codec,
+    ),
+    test_cfg=dict(flip_test=True),
+)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))

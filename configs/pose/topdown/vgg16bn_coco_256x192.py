@@ -1,0 +1,24 @@
+# The head of Simple Baselines (arXiv:1804.06208) on VGG-16 with batch norm: Simonyan and Zisserman, ICLR 2015, arXiv:1409.1556.
+_base_ = [
+    '../../_base_/default_runtime.py',
+    '../../_base_/schedules/adam_210e.py',
+    '../../_base_/datasets/coco_topdown_256x192.py',
+]
+
+codec = dict(type='HeatmapCodec', input_size={{_base_.input_size}}, heatmap_size=(48, 64), sigma=2.0)  # (w, h); cells
+model = dict(
+    type='TopdownPoseEstimator',
+    backbone=dict(
+        type='VGG',
+        depth=16,
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://vgg16_bn'),
+    ),
+    head=dict(
+        type='HeatmapHead',
+        in_channels=512,
+        loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        codec=codec,
+    ),
+    test_cfg=dict(flip_test=True, shift_heatmap=True),
+)
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))

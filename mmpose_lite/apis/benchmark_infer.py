@@ -1,0 +1,109 @@
+"""How fast a network predicts."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from mmpose_lite.apis.benchmark import Report, in_turns, machine, peak_memory
+from mmpose_lite.apis.benchmark_network import Batch, made_up_batch, variants, without_pretrained
+from mmpose_lite.apis.infer import init_model
+from mmpose_lite.datasets.collate import pose_collate
+from mmpose_lite.engine.config import ConfigError
+from mmpose_lite.registry import DATASETS
+
+
+def benchmark_infer(
+    cfg: Config,
+    *,
+    checkpoint: str | Path | None = None,
+    device: str,
+    batch_sizes: Sequence[int] = (1, 32),
+    amp: bool = False,
+    compare: str | None = None,
+    synthetic: bool = False,
+    repeats: int = 5,
+) -> Report:
+    """Measure predictions of a config from collated batches to results on the host, with its flip test.
+
+    Args:
+        cfg: as `load_config` returns it.
+        checkpoint: weights; None for those of the constructors, which take as long.
+        device: 'cpu' or 'cuda'.
+        batch_sizes: of the runs.
+        amp: mixed precision.
+        compare: as in `benchmark_train`.
+        synthetic: made-up batches; otherwise the first samples of the test data.
+        repeats: of each.
+
+    Raises:
+        ConfigError: the config has no model, or no test data.
+        ValueError: `compare` is unknown.
+    """
+    if cfg.get('model') is None:
+        raise ConfigError('benchmark infer: the config needs `model`.')
+    chosen = variants(amp, compare)
+    batches = {size: made_up_batch(cfg, size) if synthetic else _read_batch(cfg, size) for size in batch_sizes}
+    cfg = Config(dict(cfg.to_dict(), model=without_pretrained(cfg.model.to_dict())))
+    runs: dict[str, Callable[[], object]] = {}
+    sizes: dict[str, int] = {}
+    for variant, settings in chosen.items():
+        model = init_model(cfg, checkpoint, device=device)
+        if not settings['channels_last']:
+            model.to(memory_format=torch.contiguous_format)
+            model.data_preprocessor.memory_format = torch.contiguous_format
+        for size, batch in batches.items():
+            for part, run in _stages(model, batch, device, amp=settings['amp']).items():
+                runs[f'{variant}, batch {size}: {part}'] = run
+                sizes[f'{variant}, batch {size}: {part}'] = size
+    report = Report(f'prediction on {device}, flip test {"on" if getattr(model, "flip_test", False) else "off"}', machine(device))
+    with torch.inference_mode():
+        seconds = in_turns(runs, repeats=repeats, device=device)
+    for name, values in seconds.items():
+        report.add(name, [sizes[name] / s for s in values], 'images/s')
+    if compare is not None:
+        first, second = chosen
+        for size in batch_sizes:
+            pair = (seconds[f'{name}, batch {size}: whole'] for name in (first, second))
+            report.add_ratio(f'{second} / {first}, batch {size}, speed', *pair)
+    memory, what = peak_memory(device)
+    report.notes.append(f'{what}: {memory:.0f} MB')
+    return report
+
+
+def _stages(model: Any, batch: Batch, device: str, *, amp: bool) -> dict[str, Callable[[], object]]:
+    """Return the whole prediction; and network and decoding by themselves, where the head has them apart."""
+
+    def context() -> Any:
+        return torch.autocast(device, dtype=torch.bfloat16) if amp else nullcontext()
+
+    def whole() -> object:
+        with context():
+            return model.test_step(batch)
+
+    if not hasattr(model.head, 'decode'):
+        return dict(whole=whole)
+    inputs = model.data_preprocessor(batch, False)['inputs']
+
+    def network() -> Any:
+        with context():
+            raw = model.head(model.extract_feat(inputs))
+            if not model.flip_test:
+                return raw
+            mirrored = model.head(model.extract_feat(inputs.flip(-1)))
+            return model.head.merge_flipped(raw, mirrored, model.meta.flip_indices, shift=model.shift_heatmap)
+
+    with torch.inference_mode():
+        raw = network()
+    return {'whole': whole, 'network': network, 'decoding': lambda: model.head.decode(raw)}
+
+
+def _read_batch(cfg: Config, batch_size: int) -> Batch:
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    if loader is None:
+        raise ConfigError('benchmark infer: the config has no `test_dataloader`; made-up batches do without (--synthetic).')
+    dataset = DATASETS.build(loader['dataset'])
+    return pose_collate([dataset[i % len(dataset)] for i in range(batch_size)])

@@ -1,0 +1,72 @@
+"""What benchmarks of training and of prediction share: batches, and the variants that run in turns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from mmpose_lite.datasets.collate import pose_collate
+from mmpose_lite.engine.config import ConfigError
+from mmpose_lite.structures import KeypointMeta
+
+Batch = dict[str, Any]
+
+COMPARISONS = ('amp', 'channels-last')
+
+
+def made_up_batch(cfg: Config, batch_size: int) -> Batch:
+    """Return a collated batch of noise with one person per image, of the size that the head's codec names.
+
+    Raises:
+        ConfigError: the config has no such codec.
+    """
+    size = ((cfg.model.get('head') or {}).get('codec') or {}).get('input_size')
+    if size is None:
+        raise ConfigError('benchmark: made-up batches need `model.head.codec.input_size`; use the data of the config instead.')
+    num_keypoints = KeypointMeta.load(cfg.model.get('meta') or cfg.get('meta')).num_keypoints
+    rng = np.random.default_rng(0)
+    size_px = np.array(size, np.float32)
+    samples = []
+    for number in range(batch_size):
+        points = rng.random((1, num_keypoints, 2), dtype=np.float32) * size_px
+        samples.append(
+            dict(
+                inputs=rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8),
+                instances=dict(
+                    bboxes=np.array([[0, 0, *size]], np.float32),
+                    bbox_scores=np.ones(1, np.float32),
+                    keypoints=points,
+                    keypoints_input=points,
+                    keypoints_visible=np.ones((1, num_keypoints), np.float32),
+                    areas=np.array([size_px.prod()]),
+                ),
+                metainfo=dict(
+                    img_path='', img_id=number, ann_id=number, category_id=1, ori_shape=(size[1], size[0]),
+                    input_size=tuple(size), bbox_center=size_px / 2, bbox_scale=size_px,
+                ),
+            )
+        )  # fmt: skip
+    return pose_collate(samples)
+
+
+def without_pretrained(model: Any) -> Any:
+    """Return a model config that loads no weights: they change no time, and may have to be downloaded."""
+    if isinstance(model, Mapping):
+        return {
+            key: without_pretrained(value)
+            for key, value in model.items()
+            if not (key == 'init_cfg' and isinstance(value, Mapping) and value.get('type') == 'Pretrained')
+        }
+    return [without_pretrained(part) for part in model] if isinstance(model, list) else model
+
+
+def variants(amp: bool, compare: str | None) -> dict[str, dict[str, bool]]:
+    """Return name -> settings of what runs in turns."""
+    if compare not in (None, *COMPARISONS):
+        raise ValueError(f'benchmark: `compare` must be one of {COMPARISONS}, got {compare!r}.')
+    if compare == 'amp':
+        return {'fp32': dict(amp=False, channels_last=True), 'amp': dict(amp=True, channels_last=True)}
+    if compare == 'channels-last':
+        return {'channels-last': dict(amp=amp, channels_last=True), 'contiguous': dict(amp=amp, channels_last=False)}
+    return {'amp' if amp else 'fp32': dict(amp=amp, channels_last=True)}

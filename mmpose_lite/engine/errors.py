@@ -1,0 +1,14 @@
+"""Errors that explain themselves: command lines print their text without a traceback. Imports nothing heavy."""
+
+
+class ConfigError(ValueError):
+    """A config or a call is wrong; nothing has been run. Command lines exit with 2."""
+
+
+class RunError(RuntimeError):
+    """A run failed, and not because of a fault in the program: its data, a loss that is no number, another process.
+
+    Command lines exit with `exit_code`.
+    """
+
+    exit_code = 1

@@ -1,0 +1,54 @@
+"""How backbones start and train: initial values, frozen parts, batch norms held in eval mode."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmpose_lite.models.pretrained import load_pretrained
+
+
+def freeze(modules: Iterable[nn.Module]) -> None:
+    """Take the gradient from every parameter of the modules."""
+    for module in modules:
+        module.requires_grad_(False)
+
+
+def hold_eval(backbone: nn.Module, frozen: Iterable[nn.Module], *, norm_eval: bool) -> None:
+    """Put the frozen modules, and with `norm_eval` every batch norm, into eval mode; call it at the end of `train`."""
+    for module in frozen:
+        module.eval()
+    if norm_eval:
+        for module in backbone.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+
+def init_he(backbone: nn.Module) -> None:
+    """Set He's normal initial values (fan out) in convolutions, 1 and 0 in norms, 0 in biases.
+
+    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, Sec. 2.2, arXiv:1502.01852.
+    """
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm) and module.weight is not None:
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def init_residual(backbone: nn.Module, init_cfg: Mapping[str, Any] | None, *, zero_init_residual: bool) -> None:
+    """Set He's initial values, then load what `init_cfg` names; without it, `zero_init_residual` makes blocks their shortcut.
+
+    A block is a module with `last_norm`, the norm at the end of its branch.
+    """
+    init_he(backbone)
+    if init_cfg is not None:
+        load_pretrained(backbone, init_cfg)
+    elif zero_init_residual:
+        for module in backbone.modules():
+            if getattr(getattr(module, 'last_norm', None), 'weight', None) is not None:
+                nn.init.zeros_(module.last_norm.weight)

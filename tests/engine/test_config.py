@@ -1,0 +1,220 @@
+"""What a config hands down, and what is said about a wrong one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+
+from mmpose_lite.engine.config import ConfigError, hand_down, load_config, metric_configs, takes
+from mmpose_lite.registry import DATASETS, METRICS, MODELS, ArgumentError
+
+MODEL = """
+model = dict(
+    type='TopdownPoseEstimator',
+    backbone=dict(type='ResNet', depth=18),
+    head=dict(type='HeatmapHead', in_channels=512, loss=dict(type='KeypointMSELoss', {loss})))
+"""
+DATA = """
+meta = 'lsp14'
+data_root = 'data/lsp'
+train_dataloader = dict(batch_size=2, dataset=dict(type='CocoKeypointDataset', ann_file='train.json'))
+val_dataloader = dict(dataset=dict(type='CocoKeypointDataset', ann_file='val.json', data_root='elsewhere'))
+val_evaluator = [dict(type='CocoMetric'), dict(type='PCKAccuracy')]
+"""
+
+
+def coco(**options: Any) -> dict[str, Any]:
+    return dict(type='CocoKeypointDataset', ann_file='a.json', **options)
+
+
+def given(**cfg: Any) -> Config:
+    """Return a config after `hand_down`."""
+    config = Config(cfg)
+    hand_down(config)
+    return config
+
+
+def write(folder: Path, text: str, name: str = 'config.py') -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_file_with_inherited_values(tmp_path: Path) -> None:
+    cfg = load_config(write(tmp_path, MODEL.format(loss='') + DATA))
+    assert cfg.model.meta == cfg.train_dataloader.dataset.meta == cfg.val_dataloader.dataset.meta == 'lsp14'
+    assert 'data_root' not in cfg.model  # it takes none
+    assert cfg.train_dataloader.dataset.data_root == 'data/lsp'
+    assert cfg.val_dataloader.dataset.data_root == 'elsewhere'
+    coco_metric, pck = cfg.val_evaluator
+    assert coco_metric.ann_file == 'val.json'
+    assert coco_metric.data_root == 'elsewhere'  # as its split
+    assert set(pck) == {'type'}
+
+
+def test_one_option_moves_the_data_or_changes_the_keypoints(tmp_path: Path) -> None:
+    config = write(tmp_path, MODEL.format(loss='') + DATA)
+    cfg = load_config(config, {'data_root': '/data', 'meta': 'coco17', 'train_dataloader.dataset.indices': 7})
+    assert cfg.train_dataloader.dataset.to_dict() == coco(meta='coco17', data_root='/data', indices=7) | dict(
+        ann_file='train.json'
+    )
+    assert cfg.val_dataloader.dataset.data_root == 'elsewhere'
+    assert cfg.model.meta == 'coco17'
+
+
+def test_own_values_are_kept_and_none_is_no_value() -> None:
+    cfg = given(
+        meta='lsp14',
+        data_root='top',
+        model=dict(type='TopdownPoseEstimator', meta='coco17'),
+        train_dataloader=dict(dataset=coco(meta=dict(keypoints=3), data_root='')),
+        test_dataloader=dict(dataset=coco(meta=None)),
+        test_evaluator=dict(type='CocoMetric', ann_file='own.json'),
+    )
+    assert cfg.model.meta == 'coco17'
+    assert cfg.train_dataloader.dataset.meta == dict(keypoints=3)
+    assert cfg.train_dataloader.dataset.data_root == ''
+    assert cfg.test_dataloader.dataset.meta == 'lsp14'
+    assert cfg.test_evaluator.ann_file == 'own.json'
+    assert cfg.test_evaluator.data_root == 'top'
+
+
+def test_nothing_to_hand_down() -> None:
+    cfg = given(train_dataloader=dict(dataset=coco()), val_dataloader=None, model=dict(type='TopdownPoseEstimator'))
+    assert cfg.train_dataloader.dataset == coco()
+    assert list(cfg.model) == ['type']
+    assert given(work_dir='x').to_dict() == dict(work_dir='x')
+
+
+def test_joined_datasets_each_get_the_values_and_metrics_those_of_the_first() -> None:
+    parts = [coco(data_root='first'), dict(type='ConcatDataset', datasets=[coco(), coco(meta='coco17')])]
+    cfg = given(
+        **dict(meta='lsp14', data_root='top'),
+        val_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=parts))),
+        val_evaluator=[dict(type='CocoMetric')],
+    )
+    joined = cfg.val_dataloader.dataset.dataset
+    assert set(joined) == {'type', 'datasets'}
+    first, second = joined.datasets
+    assert (first.data_root, first.meta) == ('first', 'lsp14')
+    assert [(part.data_root, part.meta) for part in second.datasets] == [('top', 'lsp14'), ('top', 'coco17')]
+    assert (cfg.val_evaluator[0].data_root, cfg.val_evaluator[0].ann_file) == ('first', 'a.json')
+
+
+@pytest.mark.parametrize(
+    'evaluator',
+    [
+        dict(type='CocoMetric'),
+        [dict(type='CocoMetric')],
+        dict(type='Evaluator', metrics=[dict(type='CocoMetric')]),
+        dict(metrics=dict(type='CocoMetric')),
+    ],
+)
+def test_the_forms_of_an_evaluator(evaluator: Any) -> None:
+    cfg = given(val_dataloader=dict(dataset=coco()), val_evaluator=evaluator)
+    (metric,) = metric_configs(cfg.val_evaluator)
+    assert metric.ann_file == 'a.json'
+    assert metric_configs(None) == []
+
+
+def test_takes() -> None:
+    assert takes(DATASETS, coco(), 'meta')
+    assert not takes(DATASETS, coco(), 'metas')
+    assert takes(MODELS, dict(type=MODELS.find('TopdownPoseEstimator')), 'meta')
+    assert not takes(METRICS, dict(type='PCKAccuracy'), 'ann_file')
+
+
+def test_bases_and_modules_beside_the_config_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, 'VALUE = 3', 'module_beside_the_config.py')
+    write(tmp_path, "a = 1\ncustom_imports = dict(imports=['module_beside_the_config'])", 'base.py')
+    write(tmp_path, "_base_ = './base.py'\nb = 2")
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config('config.py', {'a': 5})
+    assert (cfg.a, cfg.b) == (5, 2)
+    with pytest.raises(ConfigError, match='module_that_is_not_there'):
+        load_config(write(tmp_path, "custom_imports = dict(imports=['module_that_is_not_there'])", 'other.py'))
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('modle.backbone.depth', r"--cfg-options modle\.backbone\.depth: '.*config\.py' has no key `modle`; did you mean model"),
+        ('data_rot', 'has no key `data_rot`; did you mean data_root'),
+        ('xyzzy', r'has no key `xyzzy`\.$'),
+    ],
+)
+def test_misspelt_options(tmp_path: Path, option: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(tmp_path, DATA), {option: 1})
+
+
+def test_options_that_the_runner_reads_need_not_be_in_the_file(tmp_path: Path) -> None:
+    cfg = load_config(write(tmp_path, 'num_epochs = 3'), {'draw.interval': 2, 'num_epochs': 4})
+    assert (cfg.draw.interval, cfg.num_epochs) == (2, 4)
+
+
+def test_options_that_do_not_fit(tmp_path: Path) -> None:
+    config = write(tmp_path, "steps = [dict(type='A')]\nname = 'x'")
+    assert load_config(config, {'steps.0.type': 'B'}).steps[0].type == 'B'
+    with pytest.raises(ConfigError, match=r"--cfg-options do not fit '.*config\.py': .*3"):
+        load_config(config, {'steps.3.type': 'B'})
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    write(tmp_path, '', 'resnet50.py')
+    with pytest.raises(ConfigError, match=r"resnet5\.py' does not exist\. Near names in .*: resnet50\.py\.$"):
+        load_config(tmp_path / 'resnet5.py')
+    with pytest.raises(ConfigError, match=r"absent\.py' does not exist\.$"):
+        load_config(tmp_path / 'no' / 'absent.py')
+    with pytest.raises(ConfigError, match='does not exist'):
+        load_config(tmp_path)  # a folder
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('a = (', 'SyntaxError'),
+        ('a = 1 / 0', 'ZeroDivisionError: division by zero'),
+        ('a = b', "NameError: name 'b' is not defined"),
+        ("_base_ = './absent.py'", 'absent.py'),
+    ],
+)
+def test_faulty_files(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"config '.*config\.py' cannot be read: .*{message}"):
+        load_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'message'),
+    [
+        (dict(model=dict(type='TopdownEstimator')), '^config key `model`: no model is called `TopdownEstimator`; nearest'),
+        (dict(train_dataloader=dict(dataset=dict(type='CocoDataset'))), '^config key `train_dataloader.dataset`: no dataset is'),
+        (
+            dict(val_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[coco(), dict(type='Nothing')]))),
+            r'^config key `val_dataloader\.dataset\.datasets\[1\]`: no dataset is called `Nothing`',
+        ),
+        (
+            dict(test_dataloader=dict(dataset=dict(ann_file='x'))),
+            r'`test_dataloader\.dataset`: a dataset config needs the key `type`',
+        ),
+        (dict(test_dataloader=dict(batch_size=1)), '^config key `test_dataloader`: needs the key `dataset`'),
+        (
+            dict(val_dataloader=dict(dataset=coco()), val_evaluator=[dict(type='CocoMetric'), dict(type='CocoMetrik')]),
+            r'^config key `val_evaluator\[1\]`: no metric is called `CocoMetrik`; nearest names: `CocoMetric`',
+        ),
+    ],
+)
+def test_unknown_parts_are_named_with_their_key(cfg: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        given(meta='lsp14', **cfg)
+
+
+def test_a_misspelt_argument_deep_in_the_model_is_named_with_its_path(tmp_path: Path) -> None:
+    from mmpose_lite.apis import init_model
+
+    config = write(tmp_path, "meta = 'coco17'\n" + MODEL.format(loss='use_target_wieght=True'))
+    message = (
+        r'config key `model\.head\.loss`: KeypointMSELoss has no argument `use_target_wieght`; did you mean `use_target_weight`'
+    )
+    with pytest.raises(ArgumentError, match=message):
+        init_model(str(config))

@@ -1,0 +1,93 @@
+"""Parts that the configs of `tiny.py` name: they count, break and end what the engine runs."""
+
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from torch import Tensor, nn
+
+from mmpose_lite.datasets import SyntheticPeopleDataset
+from mmpose_lite.models.losses import KeypointMSELoss
+from mmpose_lite.registry import DATASETS, HOOKS, LOSSES, NECKS
+
+
+@NECKS.register_module()
+class DropoutNeck(nn.Module):
+    """Dropout, whose random numbers a resumed run must continue."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(p)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the maps with gaps."""
+        return tuple(self.dropout(feat) for feat in feats)
+
+
+@DATASETS.register_module()
+class CountedPeopleDataset(SyntheticPeopleDataset):
+    """Writes the index of every sample that is read to a file; workers do it too."""
+
+    def __getitem__(self, index: int) -> Any:
+        if not self.test_mode:
+            with open(os.environ['COUNTED_PEOPLE'], 'a') as file:
+                file.write(f'{int(index)}\n')
+        return super().__getitem__(index)
+
+
+@LOSSES.register_module()
+class BreakingLoss(KeypointMSELoss):
+    """Gives NaN at one step of one process.
+
+    Args:
+        at: step, counted from 1.
+        rank: of the process.
+    """
+
+    def __init__(self, at: int, rank: int = 0) -> None:
+        super().__init__(use_target_weight=True)
+        self.at, self.rank, self.steps = at, rank, 0
+
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the loss."""
+        self.steps += self.training
+        breaks = self.training and self.steps == self.at and get_rank() == self.rank
+        return super().forward(pred, target, weight) * (float('nan') if breaks else 1.0)
+
+
+@HOOKS.register_module()
+class EndingHook(Hook):
+    """Ends a process before an iteration: by kill -9, or by an error.
+
+    Args:
+        before: iteration, counted from 1.
+        how: 'kill' or 'raise'.
+        rank: of the process.
+    """
+
+    def __init__(self, before: int, how: str = 'kill', rank: int = 0) -> None:
+        self.before, self.how, self.rank = before, how, rank
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """End it."""
+        if runner.iter + 1 == self.before and get_rank() == self.rank:
+            if self.how == 'kill':
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise LookupError(f'process {self.rank} has had enough')
+
+
+@HOOKS.register_module()
+class DtypeHook(Hook):
+    """Keeps the data type of what the first convolution puts out."""
+
+    seen: set[torch.dtype] = set()  # noqa: RUF012  read by the test, which has no hold of the hook
+
+    def before_train(self, runner: Any) -> None:
+        """Watch the convolution."""
+        self.seen.clear()
+        conv = next(m for m in runner.model.modules() if isinstance(m, nn.Conv2d))
+        conv.register_forward_hook(lambda module, _inputs, output: self.seen.add(output.dtype) if module.training else None)

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from mmpose_lite.structures import bbox_cs_to_xyxy, bbox_xywh_to_xyxy, bbox_xyxy_to_cs, bbox_xyxy_to_xywh
+
+BOXES_XYXY = np.array([[2.0, 3.0, 5.0, 7.0], [-4.0, 0.5, 10.0, 0.5]], dtype=np.float32)
+BOXES_XYWH = np.array([[2.0, 3.0, 3.0, 4.0], [-4.0, 0.5, 14.0, 0.0]], dtype=np.float32)  # from 2 to 5 is 3 wide
+
+
+def test_by_hand() -> None:
+    np.testing.assert_array_equal(bbox_xywh_to_xyxy(BOXES_XYWH), BOXES_XYXY)
+    np.testing.assert_array_equal(bbox_xyxy_to_xywh(BOXES_XYXY), BOXES_XYWH)
+    center, scale = bbox_xyxy_to_cs(BOXES_XYXY, 1.25)
+    np.testing.assert_array_equal(center, [[3.5, 5.0], [3.0, 0.5]])
+    np.testing.assert_array_equal(scale, [[3.75, 5.0], [17.5, 0.0]])
+
+
+@pytest.mark.parametrize('padding', [1.0, 1.25])
+def test_back_and_forth(padding: float) -> None:
+    boxes = np.random.default_rng(0).uniform(-50, 500, (20, 4)).astype(np.float32)
+    np.testing.assert_allclose(bbox_xywh_to_xyxy(bbox_xyxy_to_xywh(boxes)), boxes, atol=1e-4)
+    np.testing.assert_allclose(bbox_cs_to_xyxy(*bbox_xyxy_to_cs(boxes, padding), padding), boxes, atol=1e-3)
+
+
+@pytest.mark.parametrize('shape', [(4,), (0, 4), (2, 3, 4)])
+def test_any_leading_axes_float32_out(shape: tuple[int, ...]) -> None:
+    boxes = np.ones(shape)
+    for converted in (bbox_xywh_to_xyxy(boxes), bbox_xyxy_to_xywh(boxes), bbox_cs_to_xyxy(*bbox_xyxy_to_cs(boxes))):
+        assert converted.shape == shape
+        assert converted.dtype == np.float32
+
+
+def test_the_input_is_left_alone() -> None:
+    boxes = BOXES_XYXY.copy()
+    bbox_xywh_to_xyxy(boxes)
+    bbox_xyxy_to_xywh(boxes)
+    bbox_xyxy_to_cs(boxes)
+    np.testing.assert_array_equal(boxes, BOXES_XYXY)

@@ -1,0 +1,147 @@
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures.keypoint_meta import BUILTIN, DEFAULT_SIGMA
+
+HAND = dict(name='hand', keypoints=['wrist', 'left_tip', 'right_tip'], limbs=[['wrist', 'left_tip'], [0, 2]])
+
+
+@pytest.mark.parametrize(
+    ('name', 'num_keypoints', 'num_limbs'), [('coco17', 17, 19), ('lsp14', 14, 14), ('mpii16', 16, 15), ('rhd21', 21, 20)]
+)
+def test_builtin(name: str, num_keypoints: int, num_limbs: int) -> None:
+    meta = KeypointMeta.load(name)
+    assert meta.name == name
+    assert (meta.num_keypoints, meta.num_limbs) == (num_keypoints, num_limbs)
+    assert len(meta.sigmas) == len(meta.colors) == num_keypoints
+    assert len(meta.limb_colors) == num_limbs
+    assert len({frozenset(limb) for limb in meta.limbs}) == num_limbs
+    assert {i for limb in meta.limbs for i in limb} == set(range(num_keypoints))  # every keypoint is drawn
+    for i, j in enumerate(meta.swaps):
+        assert meta.swaps[j] == i
+        side, _, joint = meta.keypoints[i].partition('_')
+        other = {'left': 'right', 'right': 'left'}.get(side, side)
+        assert meta.keypoints[j] == (f'{other}_{joint}' if joint else side)
+        if name != 'rhd21':
+            assert meta.colors[i] == {'left': (0, 255, 0), 'right': (255, 128, 0)}.get(side, (51, 153, 255))
+
+
+def test_coco_is_cocos() -> None:
+    cocoeval = pytest.importorskip('pycocotools.cocoeval')
+    meta = KeypointMeta.load('coco17')
+    np.testing.assert_allclose(meta.sigmas, cocoeval.Params(iouType='keypoints').kpt_oks_sigmas)
+    assert meta.swaps == (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
+    assert [meta.keypoints[i] for i in meta.lower_body] == [
+        f'{side}_{joint}' for joint in ('hip', 'knee', 'ankle') for side in ('left', 'right')
+    ]
+
+
+def test_the_joints_of_lsp_have_cocos_sigmas() -> None:
+    coco, lsp = KeypointMeta.load('coco17'), KeypointMeta.load('lsp14')
+    sigma = dict(zip(coco.keypoints, coco.sigmas))
+    assert [value for name, value in zip(lsp.keypoints, lsp.sigmas) if value != sigma.get(name)] == [0.026, 0.026]  # neck, top
+
+
+def test_hand_of_a_user() -> None:
+    meta = KeypointMeta.load(HAND)
+    assert meta.name == 'hand'
+    assert meta.limbs == ((0, 1), (0, 2))
+    assert meta.swaps == (0, 2, 1)  # found by name
+    assert meta.sigmas == (DEFAULT_SIGMA,) * 3
+    assert meta.lower_body == ()
+    assert meta.colors[1:] == meta.limb_colors == ((0, 255, 0), (255, 128, 0))
+
+
+@pytest.mark.parametrize('num', [1, 2, 5, 21, 133])
+def test_a_number_is_enough(num: int) -> None:
+    meta = KeypointMeta.load(dict(keypoints=num))
+    assert meta.num_keypoints == num
+    assert meta.swaps == tuple(range(num))
+    assert meta.keypoints[-1] == f'keypoint_{num - 1}'
+    assert len(set(meta.colors)) == num  # without sides, each has a hue of its own
+
+
+def test_flip_indices_reorder_channels() -> None:
+    meta = KeypointMeta.load(HAND)
+    channels = np.array([10, 11, 12])
+    assert channels[meta.flip_indices].tolist() == [10, 12, 11]
+    assert channels[meta.flip_indices][meta.flip_indices].tolist() == channels.tolist()
+
+
+@pytest.mark.parametrize(
+    ('swaps', 'expected'),
+    [
+        ([['a', 'c']], (2, 1, 0)),
+        ([[0, 1]], (1, 0, 2)),
+        ([], (0, 1, 2)),
+        ([['a', 'b'], ['b', 'a']], (1, 0, 2)),
+        ([['b', 'b']], (0, 1, 2)),
+    ],
+)
+def test_swaps_given(swaps: list, expected: tuple[int, ...]) -> None:
+    assert KeypointMeta.from_dict(dict(keypoints=['a', 'b', 'c'], swaps=swaps)).swaps == expected
+
+
+def test_a_side_without_its_other_stays_where_it_is() -> None:
+    assert KeypointMeta.from_dict(dict(keypoints=['left_eye', 'nose'])).swaps == (0, 1)
+
+
+@pytest.mark.parametrize('spec', [*BUILTIN, HAND, dict(keypoints=2, colors=[[1, 2, 3], [4, 5, 6]], sigmas=[0.1, 0.2])])
+def test_the_plain_form_reads_back(spec: object, tmp_path: Path) -> None:
+    meta = KeypointMeta.load(spec)
+    assert KeypointMeta.from_dict(meta.to_dict()) == meta
+    path = tmp_path / 'meta.json'
+    path.write_text(json.dumps(meta.to_dict()))
+    assert KeypointMeta.load(path) == KeypointMeta.load(str(path)) == meta
+    assert pickle.loads(pickle.dumps(meta)) == meta
+    assert KeypointMeta.load(meta) is meta
+
+
+def test_a_file_without_a_name_has_the_files(tmp_path: Path) -> None:
+    (tmp_path / 'fish.json').write_text('{"keypoints": ["nose", "tail"]}')
+    assert KeypointMeta.load(tmp_path / 'fish.json').name == 'fish'
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(sigma=1), r"unknown keys \['sigma'\]; known keys are"),
+        (dict(keypoints=[]), r'`keypoints` must be one or more names, got \(\)'),
+        (dict(keypoints=0), '`keypoints` must be one or more names'),
+        (dict(keypoints=[1, 2]), '`keypoints` must be one or more names'),
+        (dict(keypoints=['a', 'b', 'a']), r"`keypoints` must be unique, got \['a'\] more than once"),
+        (dict(limbs=[['a', 'elbo']]), "`limbs` names the keypoint 'elbo', which is not one of the 3. Did you mean 'elbow'"),
+        (dict(limbs=[['a', 3]]), '`limbs` names the keypoint 3, which is not one of the 3'),
+        (dict(limbs=[['a', -1]]), '`limbs` names the keypoint -1'),
+        (dict(limbs=['ab']), "`limbs` must be pairs of keypoints, got 'ab'"),
+        (dict(limbs=[['a', 'b', 'elbow']]), '`limbs` must be pairs of keypoints'),
+        (dict(swaps=[['a', 'b'], ['b', 'elbow']]), "`swaps` must be an involution, but 'b' is paired with both 'a' and 'elbow'"),
+        (dict(swaps=[['a', 'x']]), "`swaps` names the keypoint 'x'"),
+        (dict(sigmas=[0.1, 0.1]), r'`sigmas` must be one positive number or 3, got \(0.1, 0.1\)'),
+        (dict(sigmas=0), '`sigmas` must be one positive number or 3'),
+        (dict(colors=[[0, 0, 0]]), '`colors` needs 3 RGB triples, got 1'),
+        (dict(limbs=[['a', 'b']], limb_colors=[]), '`limb_colors` needs 1 RGB triples, got 0'),
+        (dict(lower_body=['hip']), "`lower_body` names the keypoint 'hip'"),
+    ],
+)
+def test_wrong_metas(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        KeypointMeta.load({**dict(keypoints=['a', 'b', 'elbow']), **change})
+
+
+def test_wrong_files_and_names(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='`keypoints` is missing'):
+        KeypointMeta.load({})
+    with pytest.raises(ValueError, match=r"one of \['coco17', .* a \.json file or a dict, got 'coco'\. Did you mean 'coco17'"):
+        KeypointMeta.load('coco')
+    with pytest.raises(FileNotFoundError, match=r"the file 'absent\.json' given as `meta` does not exist"):
+        KeypointMeta.load('absent.json')
+    for text in ('{', '[1]', '{"keypoints": []}'):
+        (tmp_path / 'meta.json').write_text(text)
+        with pytest.raises(ValueError, match=r'meta\.json: '):
+            KeypointMeta.load(tmp_path / 'meta.json')

@@ -1,0 +1,100 @@
+"""tools/train.py as a user calls it; what runs do is in tests/engine."""
+
+from pathlib import Path
+
+import pytest
+
+from mmpose_lite.engine.config import load_config
+from tests import tiny
+from tests.tiny import rows, start, weights, write_config
+
+OPTIONS = ('--gpus', '--device', '--work-dir', '--resume', '--amp', '--seed', '--cfg-options', '--launcher')
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_config(tmp_path_factory.mktemp('train'))
+
+
+def test_help_is_complete() -> None:
+    done = start('train', '--help')
+    assert done.returncode == 0
+    assert all(option in done.stdout for option in OPTIONS)
+
+
+def test_one_command_trains(config: Path, tmp_path: Path) -> None:
+    """In a process of its own; the work dir holds what goes on from there."""
+    done = start('train', config, '--device', 'cpu', '--work-dir', tmp_path / 'run', '--seed', 5)
+    assert done.returncode == 0, done.stderr
+    assert 'Traceback' not in done.stderr
+    assert {'epoch_1.pth', 'epoch_2.pth', 'last_checkpoint', 'tiny.py', 'log.jsonl', 'log.csv'} <= {
+        path.name for path in (tmp_path / 'run').iterdir()
+    }
+    assert weights(tmp_path / 'run' / 'epoch_2.pth', 'meta')['seed'] == 5
+    assert load_config(tmp_path / 'run' / 'tiny.py').randomness.seed == 5  # the config as it was used
+
+
+def test_the_seed_decides(config: Path, tmp_path: Path) -> None:
+    """Workers or none, the same seed gives the same run, another one another."""
+    for name, arguments, values in (
+        ('one', ('--seed', 1), {}),
+        ('same', ('--seed', 1), dict(train_dataloader__num_workers=1)),
+        ('other', ('--seed', 2), {}),
+    ):
+        assert tiny.train(config, tmp_path / name, *arguments, train_cfg__max_epochs=1, **values) == 0
+    one, same, other = (tiny.losses(tmp_path / name) for name in ('one', 'same', 'other'))
+    assert one == same
+    assert all(a[1] != b[1] for a, b in zip(one, other))
+
+
+def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tiny.call('train', config, '--cfg-options', 'train_cfg.max_epochs=1') == 0
+    assert len(rows(tmp_path / 'work_dirs' / 'tiny')) == 3
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('nothing.py',), "config file 'nothing.py' does not exist"),
+        (('CONFIG', '--cfg-options', 'modle.type=A'), 'has no key `modle`; did you mean model'),
+        (('CONFIG', '--cfg-options', 'model.backbone.dept=18'), 'config key `model.backbone`: ResNet has no argument `dept`'),
+        (('CONFIG', '--cfg-options', 'optim_wrapper=None'), 'training needs `optim_wrapper`'),
+        (('CONFIG', '--amp', '--cfg-options', 'optim_wrapper=None'), 'training needs `optim_wrapper`'),
+        (('CONFIG', '--cfg-options', 'load_from=no.pth'), 'no.pth does not exist'),
+        (('CONFIG', '--resume', 'no.pth'), 'no.pth does not exist'),
+        (('CONFIG', '--cfg-options', 'train_dataloader.dataset.num_train=0'), '`num_train`'),
+        (('CONFIG', '--cfg-options', 'optim_wrapper.optimizer.type=Adma'), '`Adma`; nearest names: `Adam`'),
+        (('CONFIG', '--cfg-options', 'train_cfg.type=EpochTrainLoop'), '`EpochTrainLoop`; nearest names: `EpochBasedTrainLoop`'),
+        (('CONFIG', '--cfg-options', 'param_scheduler.0.type=LinearRL'), '`LinearRL`; nearest names: `LinearLR`'),
+        (('CONFIG', '--cfg-options', 'default_hooks.timer.type=IterTimeHook'), '`IterTimeHook`; nearest names: `IterTimerHook`'),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else None,
+)
+def test_wrong_calls_exit_2(
+    config: Path, tmp_path: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    given = [str(config) if argument == 'CONFIG' else argument for argument in arguments]
+    given += ['--cfg-options'] if '--cfg-options' not in given else []
+    assert tiny.call('train', *given, 'log_level=ERROR', f'work_dir={tmp_path}') == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_argparse_refuses_exits_2(config: Path) -> None:
+    with pytest.raises(SystemExit) as caught:
+        tiny.call('train', config, '--device', 'tpu')
+    assert caught.value.code == 2
+
+
+def test_a_fault_in_the_program_keeps_its_traceback(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match='process 0 has had enough'):
+        tiny.train(config, tmp_path, custom_hooks=[dict(type='EndingHook', before=1, how='raise')])
+
+
+def test_unreadable_annotations_exit_1(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / 'bad.json').write_text('{"images": ')
+    dataset = dict(type='CocoKeypointDataset', ann_file='bad.json', data_root=str(tmp_path))
+    cfg = tmp_path / 'bad.py'
+    cfg.write_text(f'_base_ = {str(config)!r}\ntrain_dataloader = dict(dataset=dict(_delete_=True, **{dataset!r}))')
+    assert tiny.train(cfg, tmp_path / 'run') == 1
+    assert 'no valid JSON at line 1' in capsys.readouterr().err

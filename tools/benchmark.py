@@ -1,0 +1,122 @@
+"""Measure how fast data comes, a network trains and predicts, and the pieces around them. What is compared runs in turns."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, run_command
+
+if TYPE_CHECKING:
+    from mmpose_lite.apis.benchmark import Report
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+
+    data = commands.add_parser('data', help='training data: decoding alone, the whole pipeline, a loader with workers')
+    data.add_argument('config', help='config file')
+    data.add_argument('--num', type=_positive, default=512, metavar='N', help='samples (default: %(default)s)')
+    data.add_argument('--workers', type=int, default=0, metavar='N', help='also a loader with so many workers')
+    add_cfg_options(data)
+
+    train = commands.add_parser('train', help='training steps: forward, backward, optimiser, engine, waiting for data')
+    train.add_argument('--iterations', type=_positive, default=20, metavar='N', help='in a measurement (default: %(default)s)')
+    train.add_argument('--profile', metavar='TRACE.json', help='also write a trace of the engine, and count waits for the GPU')
+
+    infer = commands.add_parser('infer', help='prediction with flip test: whole, network, decoding')
+    infer.add_argument('--checkpoint', help='weights; without them those of the constructors are used')
+    infer.add_argument('--batch-size', type=_positive, nargs='+', default=[1, 32], metavar='N', help='(default: 1 32)')
+    for parser_ in (train, infer):
+        parser_.add_argument('config', help='config file')
+        parser_.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 autocast')
+        parser_.add_argument('--compare', choices=('amp', 'channels-last'), help='with and without it, in turns')
+        parser_.add_argument('--synthetic', action='store_true', help='made-up batches; no data is read')
+        add_device(parser_)
+        add_cfg_options(parser_)
+
+    decode = commands.add_parser('decode', help='encoding and decoding of heatmaps')
+    decode.add_argument(
+        '--shape', type=_positive, nargs=4, default=[64, 17, 64, 48], metavar=('B', 'K', 'H', 'W'), help='(default: 64 17 64 48)'
+    )
+    add_device(decode)
+
+    nms = commands.add_parser('nms', help='suppression of poses by OKS')
+    nms.add_argument('--num', type=_positive, nargs='+', default=[20, 100, 1000], metavar='N', help='(default: 20 100 1000)')
+    nms.add_argument('--keypoints', type=_positive, default=17, metavar='K', help='(default: %(default)s)')
+    add_device(nms)
+
+    evaluation = commands.add_parser('eval', help='OKS-AP of made-up people: pycocotools and faster-coco-eval')
+    evaluation.add_argument('--images', type=_positive, default=5000, metavar='N', help='(default: %(default)s, as COCO val2017)')
+    evaluation.add_argument('--people', type=_positive, default=11000, metavar='N', help='(default: %(default)s)')
+
+    for command in commands.choices.values():
+        command.add_argument(
+            '--repeats', type=_positive, default=5, metavar='N', help='of each measurement (default: %(default)s)'
+        )
+        command.add_argument('--threads', type=_positive, metavar='N', help='of torch in this process (default: its own choice)')
+        command.add_argument('--out', metavar='FILE.json', help='also write the figures to this file')
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be 1 or more, got {value}')
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    device = choose_device(getattr(args, 'device', 'cpu'))
+    import torch
+
+    from mmpose_lite.engine.config import ConfigError
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        report = _measure(args, device)
+    except ConfigError:
+        raise
+    except (FileNotFoundError, ValueError) as error:
+        raise CallError(str(error)) from error
+    print(report.text())
+    if args.out:
+        report.write(args.out)
+    return 0
+
+
+def _measure(args: argparse.Namespace, device: str) -> 'Report':
+    if args.command == 'decode':
+        from mmpose_lite.apis.benchmark_ops import benchmark_codec
+
+        return benchmark_codec(tuple(args.shape), repeats=args.repeats, device=device)
+    if args.command == 'nms':
+        from mmpose_lite.apis.benchmark_ops import benchmark_nms
+
+        return benchmark_nms(args.num, num_keypoints=args.keypoints, repeats=args.repeats, device=device)
+    if args.command == 'eval':
+        from mmpose_lite.apis.benchmark_ops import benchmark_evaluation
+
+        return benchmark_evaluation(args.images, args.people, repeats=args.repeats)
+    from mmpose_lite.engine.config import load_config
+
+    cfg = load_config(args.config, args.cfg_options)
+    if args.command == 'data':
+        from mmpose_lite.apis.benchmark_data import benchmark_data
+
+        return benchmark_data(cfg, num_samples=args.num, repeats=args.repeats, workers=args.workers)
+    network = dict(device=device, amp=args.amp, compare=args.compare, synthetic=args.synthetic, repeats=args.repeats)
+    if args.command == 'train':
+        from mmpose_lite.apis.benchmark_train import benchmark_train
+
+        return benchmark_train(cfg, iterations=args.iterations, profile=args.profile, **network)
+    from mmpose_lite.apis.benchmark_infer import benchmark_infer
+
+    return benchmark_infer(cfg, checkpoint=args.checkpoint, batch_sizes=args.batch_size, **network)
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(main))
