@@ -3,8 +3,8 @@ _base_ = './_base_/default_runtime.py'
 
 meta = 'coco17'
 data_root = 'data/synthetic_people'
-recipe = dict(num_train=1500, num_val=150, image_size=(320, 256), seed=0, max_people=3)  # images; (w, h)
-codec = dict(type='HeatmapCodec', input_size=(96, 128), heatmap_size=(24, 32), sigma=2.0, variant='dark')  # (w, h); cells
+recipe = dict(num_train=2200, num_val=150, image_size=(320, 256), seed=0, max_people=3)  # images; (w, h)
+codec = dict(type='HeatmapCodec', input_size=(96, 128), heatmap_size=(24, 32), sigma=2.0, variant='udp')  # (w, h); cells
 
 model = dict(
     type='TopdownPoseEstimator',
@@ -17,21 +17,21 @@ model = dict(
         loss=dict(type='KeypointMSELoss', use_target_weight=True),
         codec=codec,
     ),
-    test_cfg=dict(flip_test=True, shift_heatmap=True),
+    test_cfg=dict(flip_test=True),
 )
 
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale', padding=1.1),
     dict(type='RandomFlip'),
-    dict(type='RandomBBoxTransform', scale_factor=(0.85, 1.15), rotate_factor=10),
-    dict(type='TopdownAffine', input_size=codec['input_size']),
+    dict(type='RandomBBoxTransform', shift_factor=0.05, scale_factor=(0.9, 1.1), rotate_prob=0),
+    dict(type='TopdownAffine', input_size=codec['input_size'], use_udp=True),
     dict(type='PackPoseInputs'),
 ]
 val_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale', padding=1.1),
-    dict(type='TopdownAffine', input_size=codec['input_size']),
+    dict(type='TopdownAffine', input_size=codec['input_size'], use_udp=True),
     dict(type='PackPoseInputs'),
 ]
 train_dataloader = dict(
@@ -50,7 +50,7 @@ test_dataloader = val_dataloader
 val_evaluator = [dict(type='CocoMetric', ann_file='annotations/person_keypoints_val.json')]
 test_evaluator = val_evaluator
 
-num_epochs = 19
+num_epochs = 14
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=num_epochs, val_interval=num_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

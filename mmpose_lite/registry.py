@@ -6,7 +6,7 @@ name mmengine's classes too. The kinds that only our own code builds (backbones,
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmengine import registry as mmengine_registry
@@ -134,6 +134,12 @@ class Registry(mmengine_registry.Registry):
         """Build a part; see `build_from_cfg`. `defaults` reach the class only where it takes them."""
         return build_from_cfg(cfg, self, defaults)
 
+    def check(self, cfg: Mapping[str, Any], *, given: Sequence[str] = ()) -> None:
+        """Raise what `build` raises for a wrong name or argument, without building; arguments in `given` come from elsewhere."""
+        args = {key: value for key, value in cfg.items() if key not in ('type', '_scope_')}
+        cls = self.find(cfg['type'], cfg) if isinstance(cfg['type'], str) else cfg['type']
+        _check_arguments(cls, args | dict.fromkeys(name for name in given if name in inspect.signature(cls).parameters), cfg)
+
     def names(self) -> list[str]:
         """Return every name that `build` understands, the parent's included."""
         self.import_from_location()
@@ -158,7 +164,7 @@ class Registry(mmengine_registry.Registry):
         elsewhere = [r.name for r in ALL if r is not self and bare in r.module_dict]
         if elsewhere:
             hints.append(f'`{bare}` is registered as a {" and a ".join(elsewhere)}.')
-        looked = ', '.join(self._locations) + (" and mmengine's own" if self.parent is not None else '')
+        looked = ' and '.join([*self._locations, *(["mmengine's own"] if self.parent is not None else [])])
         hints.append(
             f'Looked in {looked or "the registry"}; a class of your own is found once `custom_imports` in the config '
             'imports its module.'

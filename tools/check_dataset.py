@@ -1,4 +1,4 @@
-"""Count what the data of a config holds, and find its defects. Exit code 1 when there are errors."""
+"""Count what the data of a config holds, and find its defects. Exit code 1 when there are any."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=('train', 'val', 'test', 'all'), default='all', help='which data of the config (all)')
     parser.add_argument('--fast', action='store_true', help='do not decode the images')
-    parser.add_argument('--strict', action='store_true', help='warnings count as errors')
+    parser.add_argument('--allow-warnings', action='store_true', help='exit with 0 when there are only warnings')
     parser.add_argument('--max-ids', type=int, default=10, help='how many ids a finding lists (10)')
     parser.add_argument('--json', metavar='OUT', help='also write the reports to this file')
     add_cfg_options(parser)
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     errors = sum(len(report.errors) for report in reports.values())
     warnings = sum(len(report.warnings) for report in reports.values())
     print(f'\nkinds of errors: {errors}, kinds of warnings: {warnings}')
-    return int(errors > 0 or (args.strict and warnings > 0))
+    return int(errors > 0 or (warnings > 0 and not args.allow_warnings))
 
 
 if __name__ == '__main__':

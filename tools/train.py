@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg.launcher = args.launcher
     if args.seed is not None:
         cfg.randomness = {**cfg.get('randomness', {}), 'seed': args.seed}
-    if args.amp:
+    if args.amp and cfg.get('optim_wrapper') is not None:
         cfg.optim_wrapper.type = 'AutocastOptimWrapper'
     if args.resume:
         cfg.resume = True

@@ -123,7 +123,10 @@ def _source(dataset: Mapping[str, Any], path: str) -> _Source:
         ann_file, img_dir = root / dataset['ann_file'], root / (dataset.get('data_prefix') or dict(img='images')).get('img', '')
         meta = dataset.get('meta', 'coco17')
     else:  # a dataset that makes or finds its file itself
-        built = DATASETS.build({key: value for key, value in dataset.items() if key != 'pipeline'})
+        try:
+            built = DATASETS.build({key: value for key, value in dataset.items() if key != 'pipeline'})
+        except ValueError as error:
+            raise ConfigError(f'check_config: `{path}`: {error}') from error
         root = Path(built.data_root)
         ann_file, img_dir, meta = Path(built.ann_file), Path(built.data_prefix['img']), built.metainfo['keypoint_meta']
     det_file = root / dataset['bbox_file'] if dataset.get('bbox_file') else None

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmpose_lite.apis.check import check_config
-from mmpose_lite.engine.config import ConfigError
+from mmpose_lite.engine.config import ConfigError, check_host_parts
 from mmpose_lite.engine.errors import RunError
 from mmpose_lite.engine.runner import Runner, latest_checkpoint, resume_seed
 
@@ -32,6 +32,7 @@ def train(cfg: Config) -> Runner:
     missing = [key for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'work_dir') if cfg.get(key) is None]
     if missing:
         raise ConfigError(f'{cfg.filename}: training needs {", ".join(f"`{key}`" for key in missing)}.')
+    check_host_parts(cfg)
     if cfg.get('resume') and cfg.get('randomness', {}).get('seed') is None:
         source = cfg.get('load_from') or latest_checkpoint(Path(cfg.work_dir))
         seed = resume_seed(source, trust=cfg.get('trust_checkpoints', False)) if source else None

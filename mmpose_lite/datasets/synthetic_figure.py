@@ -59,7 +59,7 @@ _ARM_STYLES: dict[str, tuple[Range, Range, Range, Range]] = {
     'ahead': ((0, 30), (30, 110), (-10, 60), (0, 110)),
     'akimbo': ((30, 55), (-30, -5), (65, 100), (75, 110)),
 }
-_ARM_SHARES = (0.48, 0.2, 0.16, 0.03, 0.13)
+_ARM_SHARES = (0.54, 0.18, 0.13, 0.02, 0.13)
 _LEG_STYLES: dict[str, tuple[Range, Range, Range, Range]] = {
     'stand': ((1, 12), (-8, 10), (-5, 20), (0, 12)),
     'sit': ((0, 6), (65, 95), (-5, 30), (65, 105)),
@@ -172,11 +172,11 @@ def _draw_ranges(rng: np.random.Generator, ranges: tuple[Range, ...]) -> list[fl
 
 def _sample_limbs(rng: np.random.Generator) -> dict[str, list[float]]:
     """Return the four angles of every limb, keys 'left_arm', 'left_leg', ...: standing, walking, sitting or active."""
-    activity = rng.choice(['stand', 'walk', 'sit', 'active'], p=[0.42, 0.3, 0.08, 0.2])
+    activity = rng.choice(['stand', 'walk', 'sit', 'active'], p=[0.5, 0.35, 0.03, 0.12])
     limbs = {}
     both_arms = rng.choice(list(_ARM_STYLES), p=_ARM_SHARES)
     for side in SIDES:
-        arm = both_arms if rng.random() < 0.7 else rng.choice(list(_ARM_STYLES), p=_ARM_SHARES)
+        arm = both_arms if rng.random() < 0.75 else rng.choice(list(_ARM_STYLES), p=_ARM_SHARES)
         limbs[f'{side}_arm'] = _draw_ranges(rng, _ARM_STYLES[arm])
         leg = rng.choice(['stand', 'lunge', 'kick', 'back']) if activity == 'active' else 'sit' if activity == 'sit' else 'stand'
         limbs[f'{side}_leg'] = _draw_ranges(rng, _LEG_STYLES[leg])
@@ -192,8 +192,8 @@ def _sample_limbs(rng: np.random.Generator) -> dict[str, list[float]]:
 
 def _sample_yaw(rng: np.random.Generator) -> float:
     """Return the turn of the body: 0 faces the camera, 90 faces the right edge of the image, 180 shows the back."""
-    center = rng.choice([0.0, 180.0, 90.0, -90.0], p=[0.76, 0.08, 0.08, 0.08])
-    return float(center + rng.normal(0, 22))
+    center = rng.choice([0.0, 180.0, 90.0, -90.0], p=[0.88, 0.04, 0.04, 0.04])
+    return float(center + rng.normal(0, 18))
 
 
 @dataclass

@@ -11,7 +11,20 @@ from typing import Any
 from mmengine.config import Config
 
 from mmpose_lite.engine.errors import ConfigError
-from mmpose_lite.registry import DATASETS, METRICS, MODELS, PathError, Registry, UnknownTypeError
+from mmpose_lite.registry import (
+    DATASETS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    VISBACKENDS,
+    VISUALIZERS,
+    PathError,
+    Registry,
+    UnknownTypeError,
+)
 
 SPLITS = ('train', 'val', 'test')
 # What a dataset and a model take from the top level of a config unless they say otherwise.
@@ -125,6 +138,37 @@ def metric_configs(evaluator: Any) -> list[Any]:
     if isinstance(evaluator, Mapping):
         return metric_configs(evaluator['metrics']) if 'metrics' in evaluator else [evaluator]
     return list(evaluator)
+
+
+def check_host_parts(cfg: Config) -> None:
+    """Look up the parts that mmengine builds, whose errors name neither the key nor what was meant.
+
+    Raises:
+        UnknownTypeError: a name is not registered.
+        ArgumentError: an argument is unknown or missing.
+    """
+
+    def check(registry: Registry, part: Any, path: str, *given: str) -> None:
+        if isinstance(part, Mapping) and 'type' in part:
+            try:
+                registry.check(part, given=given)
+            except PathError as error:
+                error.prepend(path, part)
+                raise
+
+    for key in ('train_cfg', 'val_cfg', 'test_cfg'):
+        check(LOOPS, cfg.get(key), key, 'runner', 'dataloader', 'evaluator')
+    wrapper = cfg.get('optim_wrapper') or {}
+    built_elsewhere = ('constructor', 'paramwise_cfg')  # read by mmengine's constructor of wrappers
+    check(OPTIM_WRAPPERS, {k: v for k, v in wrapper.items() if k not in built_elsewhere}, 'optim_wrapper')
+    check(OPTIMIZERS, wrapper.get('optimizer'), 'optim_wrapper.optimizer', 'params')
+    schedulers = cfg.get('param_scheduler') or []
+    for number, scheduler in enumerate(schedulers if isinstance(schedulers, list | tuple) else [schedulers]):
+        check(PARAM_SCHEDULERS, scheduler, f'param_scheduler[{number}]', 'optimizer')
+    visualizer = cfg.get('visualizer') or {}
+    check(VISUALIZERS, visualizer, 'visualizer')
+    for number, backend in enumerate(visualizer.get('vis_backends') or []):
+        check(VISBACKENDS, backend, f'visualizer.vis_backends[{number}]', 'save_dir')
 
 
 def hand_down(cfg: Config) -> None:

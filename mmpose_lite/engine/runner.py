@@ -35,7 +35,7 @@ from mmpose_lite.engine.checkpoint import (
     restore_rng_state,
     save_checkpoint_atomic,
 )
-from mmpose_lite.engine.config import metric_configs
+from mmpose_lite.engine.config import check_host_parts, metric_configs
 from mmpose_lite.engine.errors import ConfigError
 from mmpose_lite.engine.hooks.monitor import MonitorHook
 from mmpose_lite.engine.hooks.progress import ProgressHook
@@ -97,6 +97,7 @@ class Runner(MMEngineRunner):
             'load_from',
             'visualizer',
         )
+        check_host_parts(cfg)
         keep_freed_memory()
         by_epoch = 'max_iters' not in (cfg.get('train_cfg') or {})
         return cls(

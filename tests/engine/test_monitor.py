@@ -95,13 +95,15 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, capsys: pytest.C
     assert report['lr']['lr'] == [pytest.approx(rows(tmp_path / 'run')[-1]['lr'], rel=0.5)]
     assert 'head.final_layer.weight' in report['non_finite_parameters']
     assert len(report['images']) == 2  # the batch
-    annotations = json.loads((tmp_path / 'people' / 'annotations' / 'person_keypoints_train.json').read_text())['annotations']
-    by_id = {annotation['id']: annotation for annotation in annotations}
+    people = json.loads((tmp_path / 'people' / 'annotations' / 'person_keypoints_train.json').read_text())
+    by_id = {annotation['id']: annotation for annotation in people['annotations']}
+    last = people['images'][0]['width'] - 1
     for image in report['images']:
         annotation = by_id[image['ann_id']]
         assert image['img_id'] == annotation['image_id']
         x, y, w, h = annotation['bbox']
-        assert image['bboxes'] == [pytest.approx([x, y, x + w, y + h])]
+        left, right = (last - x - w, last - x) if image['flip'] else (x, x + w)
+        assert image['bboxes'] == [pytest.approx([left, y, right, y + h])]
 
 
 def test_it_can_go_on_too(tmp_path: Path) -> None:

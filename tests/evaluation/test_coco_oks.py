@@ -237,7 +237,7 @@ def test_suppression_uses_the_area_of_the_crop(tmp_path):
     """Two guesses 5 px apart are one person in a crop of 400 px and two in a crop of 20 px."""
     content = make_content(17, num_images=1, people=1)
     for scale, left in (((400.0, 400.0), 1), ((20.0, 20.0), 2)):
-        samples = predict(content, scale=scale) + predict(content, scale=scale)
+        samples = predict(content, bbox_scale=scale) + predict(content, bbox_scale=scale)
         samples[1]['pred_instances']['keypoints'] = samples[1]['pred_instances']['keypoints'] + 5
         run(write(tmp_path, content), samples, outfile_prefix=str(tmp_path / 'out'))
         assert len(json.loads((tmp_path / 'out.keypoints.json').read_text())) == left

@@ -28,7 +28,7 @@ def test_it_prints_a_config_that_can_be_used(tmp_path: Path, capsys: pytest.Capt
     assert cfg.val_evaluator[0].data_root == '/data'
     assert cfg.model.meta == 'coco17'
     assert cfg.optim_wrapper.optimizer.lr == 0.5
-    assert cfg.model.head.deconv_out_channels == [16, 16, 8]
+    assert cfg.model.head.deconv_out_channels == (16, 16, 8)
     assert cfg.resume is True
     assert cfg.default_hooks.runtime_info.type == 'MonitorHook'
 

@@ -64,9 +64,20 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
         (('CONFIG', '--cfg-options', 'load_from=no.pth'), 'no.pth does not exist'),
         (('CONFIG', '--resume', 'no.pth'), 'no.pth does not exist'),
         (('CONFIG', '--cfg-options', 'train_dataloader.dataset.num_train=0'), '`num_train`'),
-        (('CONFIG', '--cfg-options', 'optim_wrapper.optimizer.type=Adma'), '`Adma`; nearest names: `Adam`'),
-        (('CONFIG', '--cfg-options', 'train_cfg.type=EpochTrainLoop'), '`EpochTrainLoop`; nearest names: `EpochBasedTrainLoop`'),
-        (('CONFIG', '--cfg-options', 'param_scheduler.0.type=LinearRL'), '`LinearRL`; nearest names: `LinearLR`'),
+        (
+            ('CONFIG', '--cfg-options', 'optim_wrapper.optimizer.type=Adma'),
+            'config key `optim_wrapper.optimizer`: no optimizer is called `Adma`; nearest names: `Adamax`',
+        ),
+        (('CONFIG', '--cfg-options', 'optim_wrapper.optimizer.lrr=1'), 'Adam has no argument `lrr`; did you mean `lr`'),
+        (('CONFIG', '--cfg-options', 'train_cfg.max_epoch=1'), 'has no argument `max_epoch`; did you mean `max_epochs`'),
+        (
+            ('CONFIG', '--cfg-options', 'train_cfg.type=EpochTrainLoop'),
+            'config key `train_cfg`: no loop is called `EpochTrainLoop`; nearest names: `EpochBasedTrainLoop`',
+        ),
+        (
+            ('CONFIG', '--cfg-options', 'param_scheduler.0.type=LinearRL'),
+            'config key `param_scheduler[0]`: no parameter scheduler is called `LinearRL`; nearest names: `LinearLR`',
+        ),
         (('CONFIG', '--cfg-options', 'default_hooks.timer.type=IterTimeHook'), '`IterTimeHook`; nearest names: `IterTimerHook`'),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else None,

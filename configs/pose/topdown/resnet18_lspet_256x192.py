@@ -55,7 +55,7 @@ test_dataloader = val_dataloader
 val_evaluator = [dict(type='PCKAccuracy', thr=(0.2, 0.1), norm_item='bbox')]  # normalised by the longer side of the box
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=5)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=5e-4))

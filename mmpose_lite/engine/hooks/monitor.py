@@ -111,7 +111,7 @@ def _report(runner: Any, step: _Pending, values: dict[str, float], broken: list[
     images = []
     for sample in samples if samples is not None else ():
         gt = sample.gt_instances
-        keys = ('img_id', 'ann_id', 'img_path')
+        keys = ('img_id', 'ann_id', 'img_path', 'flip')  # the boxes of a flipped image are those of its mirror image
         images.append(
             {key: sample.metainfo[key] for key in keys if key in sample.metainfo}
             | {'bboxes': gt.bboxes.tolist() if 'bboxes' in gt else None}
