@@ -1,7 +1,7 @@
 # Two commands on a fresh machine: `make quickstart` and `make test`. Each makes .venv by itself.
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= -n auto --maxprocesses 8 --dist loadgroup
+PYTEST_ARGS ?= -n auto --maxprocesses 8 --dist loadfile
 
 bin := $(VENV)/bin
 dependencies := setup.py $(wildcard requirements/*.txt)
@@ -20,7 +20,8 @@ help:
 quickstart: $(VENV)/.installed
 	$(bin)/python tools/train.py configs/quickstart.py
 
-# One process per core with one thread each: the tensors of the tests are too small for a second thread to help.
+# One process per core with one thread each: the tensors of the tests are too small for a second thread to help. A file stays in one
+# process, for the blocks of a page of documentation build on one another.
 test: $(VENV)/.installed-tests
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest $(PYTEST_ARGS)
 

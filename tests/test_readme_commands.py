@@ -80,7 +80,7 @@ PAGES = {
 }
 # One page is one group of pytest-xdist: its blocks build on one another.
 BLOCKS = [
-    pytest.param(block, id=block.place, marks=pytest.mark.xdist_group(name))
+    pytest.param(block, id=block.place)  # the blocks of a page build on one another: `--dist loadfile` keeps them in order
     for name in sorted(PAGES)
     for block in blocks(PAGES[name], name)
 ]

@@ -96,7 +96,7 @@ def start(tool: str, *args: object) -> subprocess.CompletedProcess:
     """Call `tools/{tool}.py` in a process of its own."""
     command = [sys.executable, str(REPO / 'tools' / f'{tool}.py'), *map(str, args)]
     env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=REPO, env=env)
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=REPO, env=env)
 
 
 def make_runner(config: Path, work_dir: Path, **cfg_options: Any) -> Runner:

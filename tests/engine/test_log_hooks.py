@@ -50,7 +50,7 @@ def on_a_terminal(tool: str, *args: object) -> tuple[int, str]:
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    code = process.wait(timeout=180)
+    code = process.wait(timeout=400)
     reader.join(timeout=10)
     os.close(ours)
     return code, b''.join(shown).decode()
