@@ -80,7 +80,10 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
     An expected mistake is told in a line or two on stderr. Anything else keeps its traceback.
     """
     try:
-        return main(argv) or 0
+        code = main(argv) or 0
+        if 'mmpose_lite.engine.launch' in sys.modules:
+            sys.modules['mmpose_lite.engine.launch'].leave_distributed()
+        return code
     except CallError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -94,3 +94,10 @@ def _take_environment(rank: str, world_size: str, local_rank: str, launcher: str
                 f'--launcher {launcher}: scontrol could not tell the first machine of {nodes}; set MASTER_ADDR.'
             ) from error
         os.environ['MASTER_ADDR'] = names.split()[0]
+
+
+def leave_distributed() -> None:
+    """Leave the process group, all ranks together: one that exits with its group open can abort in gloo's threads."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
