@@ -60,5 +60,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', by_epoch=True, T_max=num_epochs, eta_min=1e-5, convert_to_iter_based=True),
 ]
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=num_epochs))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=num_epochs))
 randomness = dict(seed=0)

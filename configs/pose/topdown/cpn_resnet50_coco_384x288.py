@@ -32,4 +32,4 @@ model = dict(
     test_cfg=dict(flip_test=True, shift_heatmap=False),  # this codec's cells mirror onto cells
 )
 train_dataloader = dict(batch_size=32)
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))

@@ -1,6 +1,10 @@
 # HRNet-W18-small (v2), from scratch, on Leeds Sports Pose Extended, trained as resnet18_lspet_256x192.py.
 # Wang et al., Deep High-Resolution Representation Learning for Visual Recognition, TPAMI 2020, arXiv:1908.07919.
-_base_ = ['../../_base_/default_runtime.py', '../../_base_/datasets/lspet_topdown_256x192.py']
+_base_ = [
+    '../../_base_/default_runtime.py',
+    '../../_base_/datasets/lspet_topdown_256x192.py',
+    '../../_base_/schedules/scratch_10e.py',
+]
 
 codec = dict(type='HeatmapCodec', input_size={{_base_.input_size}}, heatmap_size=(48, 64), sigma=2.0)  # (w, h); cells
 model = dict(
@@ -24,12 +28,4 @@ model = dict(
     test_cfg=dict(flip_test=True, shift_heatmap=True),
 )
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=5)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=5e-4))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=50),  # warm-up: half an epoch
-    dict(type='MultiStepLR', by_epoch=True, milestones=[7, 9], gamma=0.1),
-]
-default_hooks = dict(checkpoint=dict(save_best='pck/PCK@0.2', rule='greater'))
+default_hooks = dict(checkpoint=dict(save_best='pck/PCK@0.2'))

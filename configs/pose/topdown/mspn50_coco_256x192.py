@@ -35,4 +35,4 @@ optim_wrapper = dict(optimizer=dict(lr=5e-3))
 auto_scale_lr = dict(base_batch_size=256)
 val_evaluator = [dict(type='CocoMetric', score_mode='bbox_keypoint', nms_mode='none')]  # as the published figures
 test_evaluator = val_evaluator
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))

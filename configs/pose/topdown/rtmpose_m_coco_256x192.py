@@ -29,4 +29,4 @@ model = dict(
     ),
     test_cfg=dict(flip_test=True),
 )
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))

@@ -1,11 +1,15 @@
 # SimCC with ResNet-18, from scratch, on Leeds Sports Pose Extended, trained as resnet18_lspet_256x192.py.
 # Li et al., SimCC, ECCV 2022, arXiv:2107.03332.
-_base_ = ['../../_base_/default_runtime.py', '../../_base_/datasets/lspet_topdown_256x192.py']
+_base_ = [
+    '../../_base_/default_runtime.py',
+    '../../_base_/datasets/lspet_topdown_256x192.py',
+    '../../_base_/schedules/scratch_10e.py',
+]
 
 codec = dict(type='SimCCCodec', input_size={{_base_.input_size}}, sigma=6.0, simcc_split_ratio=2.0)  # (w, h); bins; bins / px
 model = dict(
     type='TopdownPoseEstimator',
-    backbone=dict(type='ResNet', depth=18),
+    backbone=dict(type='ResNet', depth=18, zero_init_residual=False),
     head=dict(
         type='SimCCHead',
         in_channels=512,
@@ -16,12 +20,5 @@ model = dict(
     test_cfg=dict(flip_test=True, shift_heatmap=True),
 )
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=5)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))  # SimCC's, twice that of heatmaps
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=50),  # warm-up: half an epoch
-    dict(type='MultiStepLR', by_epoch=True, milestones=[7, 9], gamma=0.1),
-]
-default_hooks = dict(checkpoint=dict(save_best='pck/PCK@0.2', rule='greater'))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))  # SimCC's, twice that of heatmaps
+default_hooks = dict(checkpoint=dict(save_best='pck/PCK@0.2'))

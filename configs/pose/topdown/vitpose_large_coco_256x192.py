@@ -36,4 +36,4 @@ optim_wrapper = dict(
     paramwise_cfg=dict(layer_decay_rate=0.8),
     clip_grad=dict(max_norm=1.0),
 )
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))

@@ -1,5 +1,6 @@
 """Hooks of the runner."""
 
+from mmpose_lite.engine.hooks.best import CheckpointHook, EarlyStoppingHook
 from mmpose_lite.engine.hooks.draw import DrawPredictionsHook
 from mmpose_lite.engine.hooks.ema import ExpMomentumEMA
 from mmpose_lite.engine.hooks.log import LogHook
@@ -7,4 +8,14 @@ from mmpose_lite.engine.hooks.monitor import MonitorHook, NonFiniteLossError
 from mmpose_lite.engine.hooks.progress import ProgressHook
 from mmpose_lite.engine.hooks.summary import SummaryHook
 
-__all__ = ['DrawPredictionsHook', 'ExpMomentumEMA', 'LogHook', 'MonitorHook', 'NonFiniteLossError', 'ProgressHook', 'SummaryHook']
+__all__ = [
+    'CheckpointHook',
+    'DrawPredictionsHook',
+    'EarlyStoppingHook',
+    'ExpMomentumEMA',
+    'LogHook',
+    'MonitorHook',
+    'NonFiniteLossError',
+    'ProgressHook',
+    'SummaryHook',
+]
