@@ -176,10 +176,15 @@ class Registry(mmengine_registry.Registry):
 MODELS = Registry('model', locations=('mmpose_lite.models.estimators',), parent=mmengine_registry.MODELS)
 PREPROCESSORS = Registry('preprocessor', locations=('mmpose_lite.models.preprocess',))
 BACKBONES = Registry('backbone', locations=('mmpose_lite.models.backbones',))
-LAYERS = Registry('layer', locations=('mmpose_lite.models.layers',))  # that plug into the blocks of a backbone
+LAYERS = Registry('layer', locations=('mmpose_lite.models.layers',))  # that plug into backbones and heads
 NECKS = Registry('neck', locations=('mmpose_lite.models.necks',))
 HEADS = Registry('head', locations=('mmpose_lite.models.heads',))
 LOSSES = Registry('loss', locations=('mmpose_lite.models.losses',))
+PRIOR_GENERATORS = Registry('prior generator', locations=('mmpose_lite.models.assign',))  # anchors
+ASSIGNERS = Registry('assigner', locations=('mmpose_lite.models.assign',))  # of objects to priors
+BOX_SAMPLERS = Registry('box sampler', locations=('mmpose_lite.models.assign',))
+BOX_CODERS = Registry('box coder', locations=('mmpose_lite.models.assign',))
+NMS = Registry('suppression', locations=('mmpose_lite.ops.nms',))  # of boxes
 CODECS = Registry('codec', locations=('mmpose_lite.codecs',))
 TRANSFORMS = Registry('transform', locations=('mmpose_lite.datasets.transforms',), parent=mmengine_registry.TRANSFORMS)
 
@@ -210,6 +215,11 @@ ALL = (
     NECKS,
     HEADS,
     LOSSES,
+    PRIOR_GENERATORS,
+    ASSIGNERS,
+    BOX_SAMPLERS,
+    BOX_CODERS,
+    NMS,
     CODECS,
     TRANSFORMS,
     DATASETS,

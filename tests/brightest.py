@@ -1,4 +1,4 @@
-"""A model whose one keypoint is the brightest spot of the crop: what it predicts is known without training."""
+"""Models that find bright spots, one in a crop or all of an image: what they predict is known without training."""
 
 import shutil
 from pathlib import Path
@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, max_pool2d
 
-from mmpose_lite.registry import BACKBONES
+from mmpose_lite.codecs.pose_groups import PoseGroups
+from mmpose_lite.registry import BACKBONES, HEADS
 
 CONFIG = """
 custom_imports = dict(imports=['brightest'])
@@ -27,6 +28,21 @@ test_dataloader = dict(dataset=dict(
         dict(type='PackPoseInputs')]))
 """
 
+# A person is a spot with two feet: three of COCO's keypoints, the middle hip not among them.
+BOTTOMUP_CONFIG = """
+custom_imports = dict(imports=['brightest'])
+meta = dict(keypoints=['spot', 'left_foot', 'right_foot'], limbs=[['spot', 'left_foot'], ['spot', 'right_foot']])
+model = dict(type='BottomupPoseEstimator', backbone=dict(type='Brightness'), head=dict(type='SpotsHead'))
+test_dataloader = dict(dataset=dict(
+    type='CocoKeypointDataset',
+    data_mode='bottomup',
+    ann_file='absent.json',
+    pipeline=[
+        dict(type='LoadImage'), dict(type='BottomupResize', input_size=(120, 120), resize_mode='expand', size_factor=8),
+        dict(type='PackPoseInputs')]))
+"""
+FEET = np.array([[0, 0], [-8, 24], [8, 24]], np.float32)  # px of the input
+
 
 @BACKBONES.register_module(force=True)
 class Brightness(nn.Module):
@@ -40,10 +56,29 @@ class Brightness(nn.Module):
         return (self.gain * avg_pool2d(3 + x.mean(dim=1, keepdim=True), 2),)
 
 
-def write_project(folder: Path) -> tuple[Path, Path]:
+@HEADS.register_module(force=True)
+class SpotsHead(nn.Module):
+    """A person at each spot, the brightest first. The right foot is never found where the spot is in the lowest quarter."""
+
+    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
+        return feats[0]
+
+    def decode(self, raw: Tensor) -> list[PoseGroups]:
+        groups = []
+        for grey in raw[:, 0]:
+            peaks = (grey == max_pool2d(grey[None], 9, 1, 4)[0]) & (grey > grey.min() + 0.5 * (raw.max() - raw.min()))
+            rows, columns = peaks.nonzero(as_tuple=True)
+            spots = torch.stack((columns, rows), dim=1).numpy()[:, None] * 2 + 0.5
+            scores = np.full((len(spots), 3), 0.5, np.float32)
+            scores[spots[:, 0, 1] > 1.5 * len(grey), 2] = 0
+            groups.append(PoseGroups((spots + FEET).astype(np.float32), scores, np.full(len(spots), 0.75, np.float32)))
+        return groups
+
+
+def write_project(folder: Path, config: str = CONFIG) -> tuple[Path, Path]:
     """Write config, module and checkpoint into `folder`; return the paths of config and checkpoint."""
     shutil.copy(__file__, folder / 'brightest.py')
-    (folder / 'config.py').write_text(CONFIG)
+    (folder / 'config.py').write_text(config)
     torch.save(dict(state_dict={'backbone.gain': torch.full((1,), 2.0)}), folder / 'weights.pth')
     return folder / 'config.py', folder / 'weights.pth'
 

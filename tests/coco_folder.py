@@ -1,4 +1,4 @@
-"""Small COCO-style folders with three keypoints, and image files out of the ordinary."""
+"""Small COCO-style folders with three keypoints, masks, and image files out of the ordinary."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pycocotools import mask as mask_api
 
 META = dict(name='three', keypoints=['head', 'left_hand', 'right_hand'])
 IMAGE_SIZE = (120, 90)  # (w, h)
@@ -35,6 +36,19 @@ def write_coco(folder: Path, annotations: Sequence[Mapping[str, Any]], *, num_im
     )
     (folder / 'people.json').write_text(json.dumps(content))
     return folder / 'people.json'
+
+
+def uncompressed_rle(mask: np.ndarray) -> dict[str, Any]:
+    """Return COCO's run lengths of an (h, w) mask, column by column: off, on, off, ..."""
+    flat = np.concatenate([[0], mask.ravel(order='F') > 0, [2]])
+    ends = np.flatnonzero(np.diff(flat))
+    return dict(size=list(mask.shape), counts=np.diff(ends, prepend=0).tolist())
+
+
+def compressed_rle(mask: np.ndarray) -> dict[str, Any]:
+    """Return the same as text, as COCO's own tools write it."""
+    rle = mask_api.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return dict(size=list(rle['size']), counts=rle['counts'].decode('ascii'))
 
 
 def write_rotated(path: Path, orientation: int) -> None:

@@ -3,12 +3,16 @@
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from tests.checkpoints.file_server import FileServer
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -49,6 +53,34 @@ def shared() -> Iterator[Path]:
     yield folder
     changed = sorted(set(before.items()) ^ set(_stamps(folder).items()))
     assert not changed, f'a test wrote into {folder}: {changed[:4]}'
+
+
+@pytest.fixture
+def torchvision_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, torch.Tensor]], None]:
+    """Call it with a file name and a state dict: weights of torchvision that are downloaded already."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch_home'))
+
+    def write(name: str, state_dict: dict[str, torch.Tensor]) -> None:
+        folder = Path(torch.hub.get_dir(), 'checkpoints')
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state_dict, folder / name)
+
+    return write
+
+
+@pytest.fixture
+def thin_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator['FileServer']:
+    """A zoo of one thin network, and the server of its weights; see `open_thin_zoo`."""
+    from tests.thin_zoo import open_thin_zoo
+
+    with open_thin_zoo(tmp_path, monkeypatch) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reaches for the network by mistake; those of the download itself allow it."""
+    monkeypatch.setenv('MMPOSE_LITE_OFFLINE', '1')
 
 
 @pytest.fixture(autouse=True)

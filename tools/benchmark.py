@@ -36,15 +36,19 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         add_device(parser_)
         add_cfg_options(parser_)
 
-    decode = commands.add_parser('decode', help='encoding and decoding of heatmaps')
+    decode = commands.add_parser('decode', help='encoding and decoding of heatmaps, and of part affinity fields')
     decode.add_argument(
         '--shape', type=_positive, nargs=4, default=[64, 17, 64, 48], metavar=('B', 'K', 'H', 'W'), help='(default: 64 17 64 48)'
     )
+    decode.add_argument(
+        '--people', type=_positive, nargs='+', default=[1, 5, 10, 20, 30], metavar='N', help='(default: 1 5 10 20 30)'
+    )
     add_device(decode)
 
-    nms = commands.add_parser('nms', help='suppression of poses by OKS')
-    nms.add_argument('--num', type=_positive, nargs='+', default=[20, 100, 1000], metavar='N', help='(default: 20 100 1000)')
-    nms.add_argument('--keypoints', type=_positive, default=17, metavar='K', help='(default: %(default)s)')
+    nms = commands.add_parser('nms', help='suppression of poses by OKS, or of boxes by each variant')
+    nms.add_argument('--of', choices=('poses', 'boxes'), default='poses', help='(default: %(default)s)')
+    nms.add_argument('--num', type=_positive, nargs='+', metavar='N', help='(default: 20 100 1000 poses, or 1000 4000 boxes)')
+    nms.add_argument('--keypoints', type=_positive, default=17, metavar='K', help='of a pose (default: %(default)s)')
     add_device(nms)
 
     evaluation = commands.add_parser('eval', help='OKS-AP of made-up people: pycocotools and faster-coco-eval')
@@ -90,20 +94,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace, device: str) -> 'Report':
     if args.command == 'decode':
-        from mmpose_lite.apis.benchmark_ops import benchmark_codec
+        from mmpose_lite.apis.benchmark_ops import benchmark_codecs
 
-        return benchmark_codec(tuple(args.shape), repeats=args.repeats, device=device)
+        return benchmark_codecs(tuple(args.shape), num_people=args.people, repeats=args.repeats, device=device)
+    if args.command == 'nms' and args.of == 'boxes':
+        from mmpose_lite.apis.benchmark_nms import benchmark_box_nms
+
+        return benchmark_box_nms(args.num or (1000, 4000), repeats=args.repeats, device=device)
     if args.command == 'nms':
         from mmpose_lite.apis.benchmark_ops import benchmark_nms
 
-        return benchmark_nms(args.num, num_keypoints=args.keypoints, repeats=args.repeats, device=device)
+        counts = args.num or (20, 100, 1000)
+        return benchmark_nms(counts, num_keypoints=args.keypoints, repeats=args.repeats, device=device)
     if args.command == 'eval':
         from mmpose_lite.apis.benchmark_ops import benchmark_evaluation
 
         return benchmark_evaluation(args.images, args.people, repeats=args.repeats)
     from mmpose_lite.engine.config import load_config
+    from mmpose_lite.zoo.names import find_config
 
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(find_config(args.config), args.cfg_options)
     if args.command == 'data':
         from mmpose_lite.apis.benchmark_data import benchmark_data
 

@@ -9,7 +9,7 @@ from mmpose_lite.apis.cli import CallError, add_cfg_options, run_command
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or its name')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the pictures')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train', help='which data (default: %(default)s)')
     parser.add_argument('--num', type=int, default=16, metavar='N', help='how many pictures (default: %(default)s)')
@@ -35,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     from mmpose_lite.apis.browse import browse
     from mmpose_lite.engine.config import ConfigError, load_config
+    from mmpose_lite.zoo.names import find_config
 
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(find_config(args.config), args.cfg_options)
     try:
         files = browse(
             cfg,

@@ -9,7 +9,7 @@ from mmpose_lite.apis.cli import add_cfg_options, run_command
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or its name')
     parser.add_argument('--split', choices=('train', 'val', 'test', 'all'), default='all', help='which data of the config (all)')
     parser.add_argument('--fast', action='store_true', help='do not decode the images')
     parser.add_argument('--allow-warnings', action='store_true', help='exit with 0 when there are only warnings')
@@ -26,8 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from mmpose_lite.apis.check import check_config
     from mmpose_lite.engine.config import ConfigError, load_config
+    from mmpose_lite.zoo.names import find_config
 
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(find_config(args.config), args.cfg_options)
     splits = None if args.split == 'all' else [args.split]
     try:
         reports = check_config(cfg, splits, 'fast' if args.fast else 'full', max_ids=args.max_ids)
@@ -37,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 1
     if not reports:
-        raise ConfigError(f'{args.config}: none of its datasets reads a COCO-style file, so there is nothing to check.')
+        raise ConfigError(
+            f'{args.config}: none of its datasets reads a COCO-style file or masks of classes, so there is nothing to check.'
+        )
     for name, report in reports.items():
         print(f'\n{name}\n{report.table()}')
     if args.json:

@@ -1,4 +1,4 @@
-"""Find the poses in images, folders and videos. Writes drawn pictures and COCO-style results.json."""
+"""Find the poses in images, folders and videos. Writes drawn pictures, and COCO-style results.json or OpenPose's files."""
 
 import argparse
 import sys
@@ -9,25 +9,37 @@ from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='weights that fit the config')
+    parser.add_argument('config', help='config file, or its name')
+    parser.add_argument('checkpoint', help='weights that fit the config: a file, an address, or a name of tools/zoo.py list')
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, video, or folder of them')
     parser.add_argument('--out', default='work_dirs/infer', metavar='DIR', help='where to write (default: %(default)s)')
     add_device(parser)
     parser.add_argument(
         '--boxes',
         metavar='FILE',
-        help='where people are: JSON of a detector (image_id or file_name, bbox xywh, score) or COCO annotations; frames of a '
-        'video are called clip.mp4#0, clip.mp4#1 ... (default: the whole picture is one person)',
+        help='for a top-down network, where people are: JSON of a detector (image_id or file_name, bbox xywh, score) or COCO '
+        'annotations; frames of a video are called clip.mp4#0, clip.mp4#1 ... (default: the whole picture is one person)',
     )
     parser.add_argument('--box-score-thr', type=float, default=0.3, help='leave out boxes under it (default: %(default)s)')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='do not draw keypoints under it (default: %(default)s)')
-    parser.add_argument('--batch-size', type=int, default=32, help='people in a batch (default: %(default)s)')
-    parser.add_argument('--no-pictures', action='store_true', help='write results.json only')
+    parser.add_argument(
+        '--format',
+        choices=('coco', 'openpose'),
+        default='coco',
+        help='of the results: one results.json, or NAME_keypoints.json for each picture (default: %(default)s)',
+    )
+    parser.add_argument('--track', action='store_true', help='number people from frame to frame of a video or image folder')
+    parser.add_argument('--smooth', action='store_true', help='smooth their keypoints over time; tracks as well')
+    parser.add_argument(
+        '--score-thr', type=float, help='do not draw keypoints under it (default: 0.3; 0.05 for a bottom-up network)'
+    )
+    parser.add_argument(
+        '--batch-size', type=int, help='people in a batch (default: 32); pictures for a bottom-up network (default: 8)'
+    )
+    parser.add_argument('--no-pictures', action='store_true', help='write results only')
     parser.add_argument('--trust', action='store_true', help='read a checkpoint that runs code of its own')
     add_cfg_options(parser)
     args = parser.parse_args(argv)
-    if args.batch_size < 1:
+    if args.batch_size is not None and args.batch_size < 1:
         parser.error(f'--batch-size: must be 1 or more, got {args.batch_size}')
     return args
 
@@ -40,13 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mmpose_lite.apis.box_file import read_boxes
-    from mmpose_lite.apis.infer import init_model
+    from mmpose_lite.apis.infer import data_mode, init_model
     from mmpose_lite.apis.infer_files import RESULTS_NAME, infer_files
     from mmpose_lite.apis.media import count_frames, find_sources
-    from mmpose_lite.engine.checkpoint import UntrustedCheckpointError
+    from mmpose_lite.checkpoints.reading import UntrustedCheckpointError
     from mmpose_lite.engine.config import load_config
+    from mmpose_lite.zoo.names import find_config
 
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(find_config(args.config), args.cfg_options)
+    if args.boxes and data_mode(cfg) == 'bottomup':
+        raise CallError(f'--boxes {args.boxes}: the network of {args.config} is bottom-up and finds the people itself.')
     try:
         sources = find_sources(args.inputs)
         boxes = read_boxes(args.boxes, score_thr=args.box_score_thr) if args.boxes else None
@@ -64,12 +79,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             sources,
             args.out,
             boxes=boxes,
+            output_format=args.format,
+            track=args.track,
+            smooth=args.smooth,
             score_thr=args.score_thr,
             batch_size=args.batch_size,
             with_pictures=not args.no_pictures,
             on_picture=lambda: progress.advance(task),
         )
-    print(f'{report.num_pictures} pictures, {report.num_people} people; {args.out}/{RESULTS_NAME}')
+    results = f'{args.out}/{RESULTS_NAME}' if args.format == 'coco' else f'{args.out}/*_keypoints.json'
+    print(f'{report.num_pictures} pictures, {report.num_people} people; {results}')
     print(report.lines())
     if report.unknown:
         print(f'{report.unknown} pictures are not in {args.boxes}: nobody is drawn there', file=sys.stderr)

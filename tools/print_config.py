@@ -9,12 +9,13 @@ from mmpose_lite.apis.cli import add_cfg_options, run_command
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description='Print a config with its bases, options and inherited values filled in.')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or its name')
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     from mmpose_lite.engine.config import load_config
+    from mmpose_lite.zoo.names import find_config
 
-    print(load_config(args.config, args.cfg_options).pretty_text)
+    print(load_config(find_config(args.config), args.cfg_options).pretty_text)
     return 0
 
 

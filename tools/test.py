@@ -10,8 +10,8 @@ from mmpose_lite.apis.cli import add_cfg_options, add_device, add_launcher, laun
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint on the test split of a config.')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='.pth file')
+    parser.add_argument('config', help='config file, or its name')
+    parser.add_argument('checkpoint', help='.pth file, address, or a name of tools/zoo.py list')
     parser.add_argument('--work-dir', help='folder for logs and pictures; default work_dirs/CONFIG')
     parser.add_argument('--out', help='write the metrics to this JSON file')
     parser.add_argument('--trust', action='store_true', help='read a checkpoint that holds code; only if you trust its source')
@@ -30,12 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmpose_lite.apis.train import test
     from mmpose_lite.engine.config import load_config
     from mmpose_lite.engine.hooks.summary import write_metrics
+    from mmpose_lite.zoo.names import find_checkpoint, find_config
 
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(find_config(args.config), args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     cfg.launcher = args.launcher
     cfg.trust_checkpoints = args.trust
-    metrics = test(cfg, args.checkpoint)
+    metrics = test(cfg, find_checkpoint(args.checkpoint))
     if args.out and is_main_process():
         write_metrics(Path(args.out), dict(config=args.config, checkpoint=args.checkpoint, metrics=metrics))
     return 0

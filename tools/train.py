@@ -10,7 +10,7 @@ from mmpose_lite.apis.cli import add_cfg_options, add_device, add_launcher, laun
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model, evaluating it on the way.')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or its name')
     parser.add_argument('--work-dir', help='folder for checkpoints and logs; default work_dirs/CONFIG')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CKPT', help='go on from CKPT, or from the newest checkpoint in the work dir'
@@ -29,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     from mmpose_lite.apis.train import train
     from mmpose_lite.engine.config import load_config
+    from mmpose_lite.zoo.names import find_config
 
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(find_config(args.config), args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     cfg.launcher = args.launcher
     if args.seed is not None:

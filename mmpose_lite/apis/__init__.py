@@ -6,7 +6,12 @@ The names are imported when they are first asked for, so that a command line whi
 from importlib import import_module
 from typing import Any
 
-_MODULES = {'inference': 'mmpose_lite.apis.infer', 'init_model': 'mmpose_lite.apis.infer'}
+_MODULES = {
+    'OksTracker': 'mmpose_lite.apis.tracking',
+    'OneEuroSmoother': 'mmpose_lite.apis.smoothing',
+    'inference': 'mmpose_lite.apis.infer',
+    'init_model': 'mmpose_lite.apis.infer',
+}
 
 __all__ = list(_MODULES)
 

@@ -90,11 +90,7 @@ def _stages(model: Any, batch: Batch, device: str, *, amp: bool) -> dict[str, Ca
 
     def network() -> Any:
         with context():
-            raw = model.head(model.extract_feat(inputs))
-            if not model.flip_test:
-                return raw
-            mirrored = model.head(model.extract_feat(inputs.flip(-1)))
-            return model.head.merge_flipped(raw, mirrored, model.meta.flip_indices, shift=model.shift_heatmap)
+            return model.merge_passes(model.head(model.extract_feat(inputs)), inputs)
 
     with torch.inference_mode():
         raw = network()

@@ -2,7 +2,8 @@
 
 # Letters: B batch, N instances, K keypoints, H x W heatmap cells.
 import importlib.util
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,27 +11,43 @@ import torch
 
 from mmpose_lite.apis.benchmark import Report, in_turns, machine
 from mmpose_lite.codecs.heatmap import VARIANTS, HeatmapCodec
+from mmpose_lite.codecs.paf import PAFCodec
+from mmpose_lite.datasets.synthetic_figure import Figure
 from mmpose_lite.evaluation.coco_eval import coco_ground_truth, coco_keypoint_stats
 from mmpose_lite.ops.oks import oks_nms, soft_oks_nms
-from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures import KeypointConverter, KeypointMeta
 
-_STRIDE = 4  # px of the input in a cell, as in the usual configs
+_STRIDE = 4  # px of the input in a cell of a top-down network, as in the usual configs
+_SCENE_SIZE, _SCENE_STRIDE = (656, 368), 8  # the input of OpenPose for a picture of 16:9
 
 
-def benchmark_codec(shape: tuple[int, int, int, int], *, repeats: int, device: str) -> Report:
-    """Time encode and decode of each variant of the heatmap codec, in ms of one batch.
+def benchmark_codecs(shape: tuple[int, int, int, int], *, num_people: Sequence[int], repeats: int, device: str) -> Report:
+    """Time encode and decode of each variant of the heatmap codec, and of fields by the number of people, in ms of one batch.
 
     Args:
-        shape: (B, K, H, W).
+        shape: (B, K, H, W) of the heatmaps.
+        num_people: in the picture whose fields are encoded and decoded; one run for each.
         repeats: of each.
         device: 'cpu' or 'cuda'.
     """
+    (w, h), stride = _SCENE_SIZE, _SCENE_STRIDE
+    runs = {**_heatmap_runs(shape, device), **_field_runs(num_people, device)}
+    report = Report(
+        f'heatmap codec, (B, K, H, W) = {shape}; paf: one picture of {w}x{h} px at stride {stride}, 18 keypoints, 19 limbs',
+        machine(device),
+    )
+    for name, seconds in in_turns(runs, repeats=repeats, device=device).items():
+        report.add(name, [1000 * s for s in seconds], 'ms')
+    return report
+
+
+def _heatmap_runs(shape: tuple[int, int, int, int], device: str) -> dict[str, Callable[[], object]]:
     B, K, H, W = shape
     generator = torch.Generator().manual_seed(0)
     keypoints = torch.rand(B, 1, K, 2, generator=generator) * torch.tensor((W, H)) * _STRIDE
     noise = 0.05 * torch.rand(B, K, H, W, generator=generator)
     keypoints, noise, visible = keypoints.to(device), noise.to(device), torch.ones(B, 1, K, device=device)
-    runs = {}
+    runs: dict[str, Callable[[], object]] = {}
     for variant in VARIANTS:
         codec = HeatmapCodec((W * _STRIDE, H * _STRIDE), (W, H), variant=variant)
         heatmaps = codec.encode(keypoints, visible)[0] + noise
@@ -38,10 +55,36 @@ def benchmark_codec(shape: tuple[int, int, int, int], *, repeats: int, device: s
         runs[f'{variant} encode'] = lambda codec=codec: codec.encode(keypoints, visible)
         runs[f'{variant} decode'] = lambda codec=codec, heatmaps=heatmaps: codec.decode(heatmaps)
         runs[f'{variant} decode, channels-last'] = lambda codec=codec, heatmaps=interleaved: codec.decode(heatmaps)
-    report = Report(f'heatmap codec, (B, K, H, W) = {shape}', machine(device))
-    for name, seconds in in_turns(runs, repeats=repeats, device=device).items():
-        report.add(name, [1000 * s for s in seconds], 'ms')
-    return report
+    return runs
+
+
+def _field_runs(num_people: Sequence[int], device: str) -> dict[str, Callable[[], object]]:
+    (w, h), stride = _SCENE_SIZE, _SCENE_STRIDE
+    codec = PAFCodec((w, h), (w // stride, h // stride), meta='openpose18')
+    runs: dict[str, Callable[[], object]] = {}
+    for count in num_people:
+        keypoints = torch.from_numpy(made_up_people(count, _SCENE_SIZE, codec.meta))[None].to(device)
+        visible = torch.ones(keypoints.shape[:3], device=device)
+        maps = codec.encode(keypoints, visible)
+        runs[f'paf encode, N = {count}'] = lambda keypoints=keypoints, visible=visible: codec.encode(keypoints, visible)
+        runs[f'paf decode, N = {count}'] = lambda maps=maps: codec.decode(*maps)
+    return runs
+
+
+def made_up_people(num: int, size: tuple[int, int], meta: KeypointMeta) -> np.ndarray:
+    """Return keypoints (num, K, 2), float32 px, of people in random poses, in rows in a picture of `size` (w, h)."""
+    w, h = size
+    rng = np.random.default_rng(0)
+    coco = KeypointMeta.load('coco17')
+    rows = max(1, round(math.sqrt(num * h / (2 * w))))  # a place is twice as high as wide
+    columns = -(-num // rows)
+    people = []
+    for i in range(num):
+        center = ((i % columns + 0.5) * w / columns, (i // columns + 0.5) * h / rows)
+        joints = Figure.sample(rng).placed(np.array(center), min(0.8 * h / rows, 1.6 * w / columns)).joints
+        people.append([joints[name][:2] for name in coco.keypoints])
+    keypoints = np.array(people, dtype=np.float32)
+    return KeypointConverter(coco, meta)(keypoints, np.ones(keypoints.shape[:2], np.float32))[0]
 
 
 def benchmark_nms(counts: Sequence[int], *, num_keypoints: int, repeats: int, device: str) -> Report:

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from mmpose_lite.datasets.regions import covered_cells
 from mmpose_lite.datasets.sampling import Draw
 from mmpose_lite.datasets.transforms.loading import read_image
 from mmpose_lite.engine.config import SPLITS, ConfigError
 from mmpose_lite.registry import CODECS, DATASETS
-from mmpose_lite.structures import KeypointMeta
-from mmpose_lite.visualization.draw import draw_heatmaps, draw_poses, draw_side_by_side
+from mmpose_lite.structures import KeypointConverter, KeypointMeta
+from mmpose_lite.visualization.draw import draw_heatmaps, draw_left_out, draw_poses, draw_side_by_side
 
 MODES = ('augmented', 'original')
-_CROP_HEIGHT = 512  # px of a drawn crop: dots and limbs would hide a small one
+_INPUT_HEIGHT = 512  # px of a drawn input: dots and limbs would hide a small one
 _SHEET_HEIGHT = 320  # px of a picture on the contact sheet
 _SHEET_WIDTH = 2000  # px of its rows, at the most
 SHEET_NAME = 'sheet.png'
@@ -44,8 +45,8 @@ def browse(
         split: 'train', 'val' or 'test'.
         num: how many samples (`mode='augmented'`) or images (`'original'`); all where there are fewer.
         mode: 'augmented': what comes out of the pipeline, with `keypoints_input`; 'original': whole images with the boxes and
-            the labelled keypoints of all the people that the dataset uses.
-        heatmaps: beside each crop, the target heatmaps that the head's codec makes of it.
+            the labelled keypoints of all the people that the dataset uses. In both, stripes on what the loss leaves out.
+        heatmaps: beside each input, the target heatmaps that the head's codec makes of it, and its fields where it has any.
         sheet: also write sheet.png with all of them.
         seed: chooses the samples and the random numbers of the transforms; the same seed draws the same pictures.
 
@@ -66,12 +67,9 @@ def browse(
     loader = cfg.get(f'{split}_dataloader')
     if loader is None:
         raise ConfigError(f'browse: the config has no `{split}_dataloader`.')
-    codec = _heatmap_codec(cfg) if heatmaps else None
     dataset = DATASETS.build(loader['dataset'])
-    if mode == 'original':
-        pictures = _originals(dataset, num, seed)
-    else:
-        pictures = _crops(dataset, num, seed, codec)
+    codec = _heatmap_codec(cfg, dataset.metainfo['keypoint_meta']) if heatmaps else None
+    pictures = _originals(dataset, num, seed) if mode == 'original' else _inputs(dataset, num, seed, codec)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     files, thumbnails = [], []
@@ -106,69 +104,95 @@ def _chosen(size: int, num: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).permutation(size)[:num].tolist())
 
 
-def _heatmap_codec(cfg: Config) -> Any:
+def _heatmap_codec(cfg: Config, meta: KeypointMeta) -> Any:
     spec = ((cfg.get('model') or {}).get('head') or {}).get('codec')
-    codec = None if spec is None else CODECS.build(spec)
+    codec = None if spec is None else CODECS.build(spec, meta=meta)
     if not hasattr(codec, 'heatmap_size'):
         raise ConfigError(f'browse: `heatmaps` needs a `model.head.codec` that makes heatmaps, got {codec}.')
     return codec
 
 
-def _crops(dataset: Any, num: int, seed: int, codec: Any) -> Iterator[tuple[str, np.ndarray]]:
+def _inputs(dataset: Any, num: int, seed: int, codec: Any) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (name, picture) of samples as they come out of the pipeline."""
     meta: KeypointMeta = dataset.metainfo['keypoint_meta']
     for index in _chosen(len(dataset), num, seed):
         sample = dataset[Draw(index, seed, 0)]
-        crop, instances, metainfo = sample['inputs'], sample['instances'], sample['metainfo']
+        image, instances, metainfo = sample['inputs'], sample['instances'], sample['metainfo']
+        mask = sample.get('maps', {}).get('loss_mask')
         points, visible = instances.get('keypoints_input'), instances.get('keypoints_visible')
-        panels = [_drawn_crop(crop, points, visible, meta)]
-        titles = [_caption(metainfo, visible)]
+        panels = [_drawn_input(image if mask is None else draw_left_out(image, mask), points, visible, meta)]
+        titles = [_caption(metainfo, visible, mask)]
         if codec is not None and points is not None:
-            targets, _ = codec.encode(torch.from_numpy(points)[None], torch.from_numpy(visible)[None])
-            panels.append(draw_heatmaps(_enlarged(crop), targets[0].numpy()))
-            titles.append(f'targets, at most {float(targets.max()):.2f}')
-        yield f'{Path(metainfo["img_path"]).stem}_{metainfo["ann_id"]}', draw_side_by_side(panels, titles)
+            for name, maps in _targets(codec, points, visible, meta).items():
+                panels.append(draw_heatmaps(_enlarged(image), maps, cell_centers='warp_matrix' in metainfo))
+                titles.append(f'{name}, at most {float(maps.max(initial=0)):.2f}')
+        name = Path(metainfo['img_path']).stem + (f'_{metainfo["ann_id"]}' if 'ann_id' in metainfo else '')
+        yield name, draw_side_by_side(panels, titles)
 
 
-def _enlarged(crop: np.ndarray) -> np.ndarray:
-    factor = _CROP_HEIGHT / crop.shape[0]
-    return crop if factor <= 1 else cv2.resize(crop, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+def _targets(codec: Any, points: np.ndarray, visible: np.ndarray, meta: KeypointMeta) -> dict[str, np.ndarray]:
+    """Return the target heatmaps of one sample, without background, and the lengths of its fields, (.., h, w) each."""
+    keypoints, weights = torch.from_numpy(points)[None], torch.from_numpy(visible)[None]
+    codec_meta = getattr(codec, 'meta', meta)
+    if codec_meta.keypoints != meta.keypoints:
+        keypoints, weights = KeypointConverter(meta, codec_meta)(keypoints, weights)
+    targets = codec.encode(keypoints, weights)
+    maps = dict(targets=targets[0][0, : codec_meta.num_keypoints].numpy())
+    if hasattr(targets, 'fields'):
+        maps['fields'] = targets.fields[0].unflatten(0, (-1, 2)).norm(dim=1).numpy()
+    return maps
 
 
-def _drawn_crop(crop: np.ndarray, points: np.ndarray | None, visible: np.ndarray | None, meta: KeypointMeta) -> np.ndarray:
-    canvas = _enlarged(crop)
+def _enlarged(image: np.ndarray) -> np.ndarray:
+    factor = _INPUT_HEIGHT / image.shape[0]
+    return image if factor <= 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+
+
+def _drawn_input(image: np.ndarray, points: np.ndarray | None, visible: np.ndarray | None, meta: KeypointMeta) -> np.ndarray:
+    canvas = _enlarged(image)
     if points is None:
         return canvas
-    factor = np.array(canvas.shape[1::-1]) / crop.shape[1::-1]
+    factor = np.array(canvas.shape[1::-1]) / image.shape[1::-1]
     return draw_poses(canvas, (points + 0.5) * factor - 0.5, visible, meta=meta)  # the centre of pixel 0 stays a centre
 
 
-def _caption(metainfo: Mapping[str, Any], visible: np.ndarray | None) -> str:
-    """Return what was done to a sample: '12/14 labelled, flipped, 33 deg'."""
+def _caption(metainfo: Mapping[str, Any], visible: np.ndarray | None, mask: np.ndarray | None) -> str:
+    """Return what is in a sample and was done to it: 'people: 2, 22/34 labelled, flipped, 5.2% left out'."""
     parts = ['no keypoints' if visible is None else f'{int((visible > 0).sum())}/{visible.size} labelled']
+    if visible is not None and 'ann_id' not in metainfo:
+        parts.insert(0, f'people: {len(visible)}')
     if metainfo.get('flip'):
         parts.append('flipped')
     if metainfo.get('bbox_rotation'):
         parts.append(f'{metainfo["bbox_rotation"]:.0f} deg')
+    if mask is not None and not mask.all():
+        parts.append(f'{(mask == 0).mean():.1%} left out')
     return ', '.join(parts)
 
 
 def _originals(dataset: Any, num: int, seed: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (name, picture) of whole images with all their people."""
     meta: KeypointMeta = dataset.metainfo['keypoint_meta']
-    people: dict[str, list[Mapping[str, Any]]] = {}
+    samples: dict[str, list[Mapping[str, Any]]] = {}
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        people.setdefault(info['img_path'], []).append(info)
-    paths = list(people)
+        samples.setdefault(info['img_path'], []).append(info)
+    paths = list(samples)
     for index in _chosen(len(paths), num, seed):
-        path, infos = paths[index], people[paths[index]]
+        path, infos = paths[index], samples[paths[index]]
         image = read_image(path)
         bboxes = np.concatenate([info['bboxes'] for info in infos])
         labelled = [info for info in infos if 'keypoints' in info]
         points = np.concatenate([info['keypoints'] for info in labelled]) if labelled else np.zeros((0, meta.num_keypoints, 2))
         visible = np.concatenate([info['keypoints_visible'] for info in labelled]) if labelled else None
-        factor = max(1, math.ceil(_CROP_HEIGHT / max(image.shape[:2])))
+        regions = [region for info in infos for region in info.get('ignore_regions', ())]
+        title = f'{Path(path).name}, people: {len(bboxes)}'
+        if regions:
+            h, w = image.shape[:2]
+            left_out = covered_cells(regions, np.eye(2, 3), image_shape=(h, w), input_size=(w, h), mask_size=(w, h))
+            image = draw_left_out(image, ~left_out)
+            title += f', left out: {len(regions)}'
+        factor = max(1, math.ceil(_INPUT_HEIGHT / max(image.shape[:2])))
         image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
         drawn = draw_poses(image, (points + 0.5) * factor - 0.5, visible, meta=meta, bboxes=bboxes * factor)
-        yield Path(path).stem, draw_side_by_side([drawn], [f'{Path(path).name}, people: {len(infos)}'])
+        yield Path(path).stem, draw_side_by_side([drawn], [title])

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmpose_lite.datasets import CocoKeypointDataset
 from mmpose_lite.datasets.check import check_annotations, read_annotations, read_detections
 from mmpose_lite.datasets.check_report import CheckReport, Level
+from mmpose_lite.datasets.label_scan import LabelFinding, LabelReport, scan_labels
+from mmpose_lite.datasets.segmentation import SegmentationBase
 from mmpose_lite.engine.config import SPLITS, ConfigError
 from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import KeypointMeta
@@ -31,8 +33,8 @@ class _Source:
 
 def check_config(
     cfg: Config, splits: Sequence[str] | None = None, level: Level = 'full', *, max_ids: int = 10
-) -> dict[str, CheckReport]:
-    """Check the annotation files and images of a config.
+) -> dict[str, CheckReport | LabelReport]:
+    """Check the annotation files, masks and images of a config.
 
     Args:
         cfg: as `load_config` returns it; `{split}_dataloader.dataset` may be wrapped or concatenated.
@@ -41,8 +43,8 @@ def check_config(
         max_ids: how many ids a finding keeps.
 
     Returns:
-        One report per annotation file, under the splits that use it ('train', 'val, test'). Images that the training split
-        shares with another are reported there. Datasets of one's own that read another format are left out.
+        One report per annotation file, or per folder of masks, under the splits that use it ('train', 'val, test'). Images that
+        the training split shares with another are reported there. Datasets of one's own that read another format are left out.
 
     Raises:
         ConfigError: the config has no such split, or names a file that does not exist.
@@ -61,7 +63,7 @@ def check_config(
             (same[0] if same else source).uses.append(split)
             if not same:
                 sources.append(source)
-    reports: dict[str, CheckReport] = {}
+    reports: dict[str, CheckReport | LabelReport] = {}
     trained: set[str] = set()
     for source in sources:
         report = _check_source(source, level, max_ids)
@@ -71,6 +73,37 @@ def check_config(
             report.add('shared-image', [i for name, i in source.files.items() if name in trained], max_ids=max_ids)
         name = ', '.join(dict.fromkeys(source.uses))
         reports[name if name not in reports else f'{name} ({source.ann_file.name})'] = report
+    return reports | _check_masks(cfg, splits, level)
+
+
+def _check_masks(cfg: Config, splits: Sequence[str], level: Level) -> dict[str, LabelReport]:
+    """Return the reports of segmentation data by the splits that use it."""
+    uses: dict[str, list[str]] = {}
+    parts: dict[str, tuple[Mapping[str, Any], str]] = {}
+    for split in sorted(splits, key=SPLITS.index):
+        for leaf, path in _split_leaves(cfg, split):
+            cls = _class_of(leaf)
+            if isinstance(cls, type) and issubclass(cls, SegmentationBase):
+                args = {key: value for key, value in leaf.items() if key not in ('pipeline', 'test_mode')}
+                uses.setdefault(repr(args), []).append(split)
+                parts.setdefault(repr(args), (args, path))
+    reports: dict[str, LabelReport] = {}
+    trained: set[str] = set()
+    for key, (args, path) in parts.items():
+        try:
+            dataset = DATASETS.build(args)
+        except (FileNotFoundError, ValueError) as error:
+            raise ConfigError(f'check_config: `{path}`: {error}') from error
+        name = ', '.join(dict.fromkeys(uses[key]))
+        name = name if name not in reports else f'{name} ({path})'
+        report = scan_labels(dataset, name=name, level=level)
+        images = {dataset.get_data_info(i)['img_path'] for i in range(len(dataset))}
+        if 'train' in uses[key]:
+            trained |= images
+        if set(uses[key]) != {'train'}:
+            what = 'the image is also in the training split'
+            report.add([LabelFinding('shared-image', image, what) for image in sorted(images & trained)])
+        reports[name] = report
     return reports
 
 
@@ -92,17 +125,23 @@ def _check_source(source: _Source, level: Level, max_ids: int) -> CheckReport:
 
 
 def _sources(cfg: Config, split: str) -> list[_Source]:
+    return [_source(leaf, path) for leaf, path in _split_leaves(cfg, split) if _reads_coco(leaf)]
+
+
+def _split_leaves(cfg: Config, split: str) -> list[tuple[Mapping[str, Any], str]]:
     dataloader = cfg.get(f'{split}_dataloader')
     if dataloader is None:
         raise ConfigError(f'check_config: the config has no `{split}_dataloader`.')
-    leaves = _leaves(dataloader.get('dataset'), f'{split}_dataloader.dataset')
-    return [_source(leaf, path) for leaf, path in leaves if _reads_coco(leaf)]
+    return _leaves(dataloader.get('dataset'), f'{split}_dataloader.dataset')
+
+
+def _class_of(dataset: Mapping[str, Any]) -> Any:
+    return DATASETS.find(dataset['type'], dataset) if isinstance(dataset['type'], str) else dataset['type']
 
 
 def _reads_coco(dataset: Mapping[str, Any]) -> bool:
     """Return whether the class reads a COCO-style file, rather than overriding how it is read."""
-    cls = DATASETS.find(dataset['type'], dataset) if isinstance(dataset['type'], str) else dataset['type']
-    return getattr(cls, 'load_data_list', None) is CocoKeypointDataset.load_data_list
+    return getattr(_class_of(dataset), 'load_data_list', None) is CocoKeypointDataset.load_data_list
 
 
 def _leaves(dataset: Any, path: str) -> list[tuple[Mapping[str, Any], str]]:

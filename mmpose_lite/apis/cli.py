@@ -91,7 +91,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         print('interrupted', file=sys.stderr)
         return 1
     except Exception as error:
-        from mmpose_lite.engine.errors import ConfigError, RunError
+        from mmpose_lite.errors import ConfigError, RunError
         from mmpose_lite.registry import PathError
 
         if not isinstance(error, ConfigError | PathError | RunError):

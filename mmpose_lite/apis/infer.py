@@ -15,15 +15,20 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
+from mmpose_lite.checkpoints.layouts import convert_to_fit
+from mmpose_lite.checkpoints.reading import load_checkpoint_file
+from mmpose_lite.checkpoints.weights import extract_state_dict, load_state
 from mmpose_lite.datasets.collate import pose_collate
 from mmpose_lite.datasets.transforms.loading import read_image
-from mmpose_lite.engine.checkpoint import extract_state_dict, load_checkpoint_file, load_state
 from mmpose_lite.engine.config import ConfigError, hand_down, load_config
 from mmpose_lite.registry import MODELS, TRANSFORMS, PathError
 from mmpose_lite.structures import PoseDataSample
+from mmpose_lite.zoo.names import find_checkpoint, find_config, find_entry
 
 Image = str | Path | np.ndarray
 Boxes = np.ndarray | Sequence[Sequence[float]] | None
+Pipeline = Callable[[dict[str, Any]], dict[str, Any]]
+DEFAULT_BATCH_SIZE = dict(topdown=32, bottomup=8)  # people, or whole images, which are several times as large
 
 
 def init_model(
@@ -37,28 +42,33 @@ def init_model(
     """Return the model of a config, with the weights of a checkpoint, ready for `inference`.
 
     Args:
-        config: a config file or what `load_config` returned.
-        checkpoint: weights that fit the whole model; None leaves the values of the constructors, which predict nothing of use.
+        config: a config file, the name of a config of the package or of published weights ('hrnet_w32_coco_256x192'), or what
+            `load_config` returned.
+        checkpoint: weights that fit the whole model: a file, an address, or the name of published weights; None leaves the values
+            of the constructors, which predict nothing of use. Other layouts (mmpose 0.x, torchvision ...) are converted.
         device: where the model is to run.
-        pretrained: reserved for the names of a model zoo.
+        pretrained: take the published weights of the name given as `config`; they are downloaded once.
         trust: read a checkpoint that asks for unknown classes, by running what it says.
 
     Returns:
         The model in evaluation mode. It carries its config as `model.cfg`.
 
     Raises:
-        ConfigError: the config is missing or faulty.
+        ConfigError: the config is missing or faulty, or a name is unknown.
         FileNotFoundError: the checkpoint is missing.
+        DownloadError: the checkpoint cannot be downloaded.
         UntrustedCheckpointError: the checkpoint is more than weights, and `trust` is off.
-        ValueError: the checkpoint does not fit every tensor of the model; `pretrained` is on.
+        ValueError: the checkpoint does not fit every tensor of the model; `pretrained` comes with one, or without a name.
     """
     if pretrained:
-        raise ValueError('init_model: `pretrained` must be False, since this version has no model zoo; give a `checkpoint` file.')
+        if checkpoint is not None or isinstance(config, Config):
+            raise ValueError('init_model: `pretrained` needs a name as `config`, and no `checkpoint`; or name the weights there.')
+        checkpoint = find_entry(str(config)).name
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
         hand_down(cfg)
     else:
-        cfg = load_config(config)
+        cfg = load_config(find_config(config))
     if 'model' not in cfg:
         raise ConfigError(f'config {cfg.filename or ""!r} has no key `model`.')
     try:
@@ -67,9 +77,10 @@ def init_model(
         error.prepend('model', cfg.model)
         raise
     if checkpoint is not None:
-        state_dict = extract_state_dict(load_checkpoint_file(checkpoint, trust=trust))
-        report = load_state(model, state_dict, min_match=1.0)
-        print_log(f'{checkpoint}: {report.line()}', logger='current')
+        weights = extract_state_dict(load_checkpoint_file(find_checkpoint(checkpoint), trust=trust))
+        conversion = convert_to_fit(weights, model.state_dict().keys())
+        report = load_state(model, conversion.state_dict, min_match=1.0)
+        print_log(f'{checkpoint}: {report.line()}{conversion.note}', logger='current')
     model.cfg = cfg
     return model.to(device=device, memory_format=torch.channels_last).eval()
 
@@ -81,28 +92,31 @@ def inference(
     bboxes: Boxes | Sequence[Boxes] = None,
     *,
     bbox_scores: Sequence[Any] | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    pipeline: Pipeline | None = None,
 ) -> list[PoseDataSample]:
-    """Return the poses in each image.
+    """Return the poses in each image, from a top-down network on boxes or a bottom-up network on whole images.
 
-    People of all the images share the batches. Files are read when their turn comes, so that a long list of paths takes the
-    memory of one image and one batch of crops.
+    People of all the images share the batches of a top-down network, images of one input size those of a bottom-up network. Files
+    are read when their turn comes, so that a long list of paths takes the memory of one image and one batch of inputs.
 
     Args:
         model: from `init_model`, or one with `cfg`, in evaluation mode.
         images: one image, or a list: files, or (H, W, 3) BGR uint8 arrays.
-        bboxes: for one image its (N, 4) xyxy boxes in px; for a list one entry for each image. None, for all or for one image:
-            the whole image is the box of one person. No rows: nobody, nothing is run.
+        bboxes: top-down: for one image its (N, 4) xyxy boxes in px; for a list one entry for each image. None, for all or for one
+            image: the whole image is the box of one person. No rows: nobody, nothing is run. Bottom-up: None.
         bbox_scores: like `bboxes`, (N,) each; None for 1.
-        batch_size: people in a batch.
+        batch_size: people (bottom-up: images) in a batch; None for `DEFAULT_BATCH_SIZE`.
+        pipeline: from `build_test_pipeline`, for many calls; None builds that of the model's config.
 
     Returns:
         One sample per image, in order; `pred_instances` has NumPy arrays: keypoints (N, K, 2) px of the image, keypoint_scores
-        (N, K), bboxes (N, 4) xyxy, bbox_scores (N,), people in the order of the boxes. The metainfo has img_path, img_id (the
-        place in the list) and ori_shape (h, w).
+        (N, K), bboxes (N, 4) xyxy, bbox_scores (N,); top-down people in the order of the boxes, with the boxes given; bottom-up
+        people with the box around their keypoints and their score. The metainfo has img_path, img_id (the place in the list) and
+        ori_shape (h, w).
 
     Raises:
-        ValueError: the boxes do not fit the images; an image file cannot be decoded.
+        ValueError: the boxes do not fit the images, or the network takes none; an image file cannot be decoded.
         RuntimeError: the model is in training mode.
     """
     if isinstance(images, str | Path | np.ndarray):
@@ -112,47 +126,67 @@ def inference(
     for name, value in (('bboxes', bboxes), ('bbox_scores', bbox_scores)):
         if value is not None and len(value) != len(images):
             raise ValueError(f'inference: `{name}` needs one entry per image ({len(images)}), got {len(value)}.')
+    mode = data_mode(model.cfg)
+    if mode == 'bottomup' and (bboxes is not None or bbox_scores is not None):
+        raise ValueError('inference: `bboxes` must be None for a bottom-up network, which finds the people itself.')
+    batch_size = DEFAULT_BATCH_SIZE[mode] if batch_size is None else batch_size
     if batch_size < 1:
         raise ValueError(f'inference: `batch_size` must be 1 or more, got {batch_size}.')
     if model.training:
         raise RuntimeError('inference: the model is in training mode; call model.eval() first.')
-    pipeline = build_test_pipeline(model.cfg)
+    pipeline = build_test_pipeline(model.cfg) if pipeline is None else pipeline
     results: list[PoseDataSample] = []
     people: list[list[InstanceData]] = []
 
-    def crops() -> Iterator[tuple[int, dict[str, Any]]]:
+    def inputs() -> Iterator[tuple[int, dict[str, Any]]]:
         for index, image in enumerate(images):
             pixels, path = _load(image, index)
-            boxes = None if bboxes is None else bboxes[index]
-            scores = None if bbox_scores is None else bbox_scores[index]
             results.append(PoseDataSample(metainfo=dict(img_path=path, img_id=index, ori_shape=pixels.shape[:2])))
             people.append([])
+            item = dict(img=pixels, img_path=path, img_id=index, rng=np.random.default_rng(0))
+            if mode == 'bottomup':
+                yield index, pipeline(item)
+                continue
+            boxes = None if bboxes is None else bboxes[index]
+            scores = None if bbox_scores is None else bbox_scores[index]
             for number, (bbox, score) in enumerate(zip(*_people_of(pixels, boxes, scores, path))):
-                yield index, pipeline(_item(pixels, path, index, number, bbox, score))
+                yield index, pipeline({**item, **_person(number, bbox, score)})
 
-    stream = crops()
+    stream = inputs()
     while batch := list(islice(stream, batch_size)):
-        predictions = model.test_step(pose_collate([sample for _, sample in batch]))
-        for (index, _), prediction in zip(batch, predictions):
-            people[index].append(prediction.pred_instances)
+        for shape in dict.fromkeys(sample['inputs'].shape for _, sample in batch):
+            part = [(index, sample) for index, sample in batch if sample['inputs'].shape == shape]
+            predictions = model.test_step(pose_collate([sample for _, sample in part]))
+            for (index, _), prediction in zip(part, predictions):
+                people[index].append(prediction.pred_instances)
     for result, instances in zip(results, people):
         result.pred_instances = InstanceData.cat(instances) if instances else _nobody(model.meta.num_keypoints)
     return results
 
 
-def build_test_pipeline(cfg: Config) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return the steps from a box on an image to the network's input, as the test split of a config has them.
+def data_mode(cfg: Config) -> str:
+    """Return 'topdown' if the network of a config is shown people, 'bottomup' if it is shown whole images."""
+    return _test_dataset(cfg).get('data_mode', 'topdown')
+
+
+def build_test_pipeline(cfg: Config) -> Pipeline:
+    """Return the steps from an image (top-down: and a box) to the network's input, as the test split of a config has them.
 
     Raises:
         ConfigError: the config has no test pipeline.
     """
-    dataset = (cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('dataset', {})
-    while isinstance(dataset.get('dataset'), Mapping) or dataset.get('datasets'):
-        dataset = dataset['datasets'][0] if dataset.get('datasets') else dataset['dataset']
-    steps = dataset.get('pipeline')
+    steps = _test_dataset(cfg).get('pipeline')
     if not steps:
         raise ConfigError(f'config {cfg.filename or ""!r} needs `test_dataloader.dataset.pipeline`, which inference runs.')
     return Compose([TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in steps])
+
+
+def _test_dataset(cfg: Config) -> Mapping[str, Any]:
+    """Return the config of the (first) test dataset inside its wrappers; empty where there is none."""
+    dataset = (cfg.get('test_dataloader') or cfg.get('val_dataloader') or {}).get('dataset', {})
+    while isinstance(dataset.get('dataset'), Mapping) or dataset.get('datasets'):
+        dataset = dataset['datasets'][0] if dataset.get('datasets') else dataset['dataset']
+    return dataset
 
 
 def _load(image: Image, index: int) -> tuple[np.ndarray, str]:
@@ -180,18 +214,14 @@ def _people_of(pixels: np.ndarray, bboxes: Any, scores: Any, path: str) -> tuple
     return bboxes, scores
 
 
-def _item(pixels: np.ndarray, path: str, img_id: int, number: int, bbox: np.ndarray, score: np.float32) -> dict[str, Any]:
-    """Return what a dataset gives the transforms for one person; the image is there already."""
+def _person(number: int, bbox: np.ndarray, score: np.float32) -> dict[str, Any]:
+    """Return what a dataset gives the transforms of one person."""
     return dict(
-        img=pixels,
-        img_path=path,
-        img_id=img_id,
         ann_id=number,
         category_id=1,
         bboxes=bbox[None],
         bbox_scores=np.array([score]),
         areas=np.array([(bbox[2] - bbox[0]) * (bbox[3] - bbox[1])]),
-        rng=np.random.default_rng(0),
     )
 
 

@@ -1,10 +1,5 @@
-"""What inference reads (images, folders, videos) and writes (videos, COCO-style results).
+"""What inference reads (images, folders, videos), and the videos it writes, of any length in the memory of one frame."""
 
-Everything streams: a video or a result file of any length takes the memory of one frame or one person.
-"""
-
-# Letters: N people of one image, K keypoints.
-import json
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,12 +11,14 @@ import cv2
 import numpy as np
 
 from mmpose_lite.datasets.transforms.loading import read_image
-from mmpose_lite.structures import bbox_xyxy_to_xywh
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
 _FOURCC = {'.mp4': 'mp4v', '.avi': 'MJPG'}
+_FALLBACK = '.avi'  # Motion JPEG needs no encoder but OpenCV's own
+_MAX_UNREADABLE = 100  # frames in a row, after which a video is over
+_DEFAULT_FPS = 25.0
 
 
 class MediaError(ValueError):
@@ -35,10 +32,12 @@ class Frame:
     Attributes:
         name: of the picture among the inputs, e.g. 'street/0001.jpg', or 'clip.mp4#12' for frame 12 (from 0) of a video.
         image: (H, W, 3) BGR uint8.
+        index: of the frame in its video; 0 for an image.
     """
 
     name: str
     image: np.ndarray
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,9 @@ class Source:
     is_video: bool
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the one picture of an image file, or the frames of a video one after the other.
+        """Yield the one picture of an image file, or the frames of a video one after the other, both upright.
+
+        A frame that cannot be decoded is left out, and a warning tells how many these were.
 
         Raises:
             MediaError: the file cannot be decoded.
@@ -68,8 +69,8 @@ class Source:
                 raise MediaError(str(error)) from error
             return
         with _Capture(self.path) as capture:
-            for index, image in enumerate(capture):
-                yield Frame(f'{self.name}#{index}', image)
+            for index, image in capture:
+                yield Frame(f'{self.name}#{index}', image, index)
 
     def num_frames(self) -> int | None:
         """Return how many frames to expect: 1 for an image, None where a video does not announce it."""
@@ -79,7 +80,9 @@ class Source:
             return capture.announced
 
     def fps(self) -> float:
-        """Return the frame rate of a video; 25 where the file does not state one."""
+        """Return the frame rate of a video; 25 where the file does not state one, and for an image."""
+        if not self.is_video:
+            return _DEFAULT_FPS
         with _Capture(self.path) as capture:
             return capture.fps
 
@@ -133,23 +136,33 @@ class _Capture:
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             raise MediaError(f'{path}: not a video that OpenCV can decode.')
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # phones store portrait videos lying on their side, with a tag
         announced = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.announced = int(announced) if 0 < announced < 1e9 else None
-        self.fps = float(fps) if 0 < fps < 1000 else 25.0
+        self.fps = float(fps) if 0 < fps < 1000 else _DEFAULT_FPS
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        decoded = 0
-        while True:
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (index, frame). Past a frame that cannot be decoded it goes on, as far as the file announces frames."""
+        index = unreadable = failed = 0  # the next frame; those left out; failures since the last frame
+        while failed <= _MAX_UNREADABLE:
             found, image = self._capture.read()
-            if not found:
-                break
-            decoded += 1
-            yield image
-        if not decoded:
+            if found:
+                index += failed
+                unreadable += failed
+                failed = 0
+                yield index, image
+                index += 1
+            else:
+                failed += 1
+                if self.announced is None or index + failed >= self.announced:
+                    break
+        if not index:
             raise MediaError(f'{self._path}: the video opens, but not one frame can be decoded.')
-        if self.announced and decoded < 0.98 * self.announced - 1:  # some containers only estimate the number
-            warnings.warn(f'{self._path}: ends after {decoded} of {self.announced} announced frames.', stacklevel=3)
+        if unreadable:
+            warnings.warn(f'{self._path}: {unreadable} of {index} frames cannot be decoded and are left out.', stacklevel=3)
+        if self.announced and index < 0.98 * self.announced - 1:  # some containers only estimate the number
+            warnings.warn(f'{self._path}: ends after {index} of {self.announced} announced frames.', stacklevel=3)
 
     def __enter__(self) -> '_Capture':
         return self
@@ -158,13 +171,16 @@ class _Capture:
         self._capture.release()
 
 
-class _AtomicFile:
+class AtomicFile:
     """Base of writers that fill a neighbour of `path` and give it its name when all went well."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self._rename(Path(path))
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = self.path.with_name(f'.{self.path.stem}.{os.getpid()}.part{self.path.suffix}')
+
+    def _rename(self, path: Path) -> None:
+        self.path = path
+        self._partial = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
 
     def _close(self) -> None:
         raise NotImplementedError
@@ -177,8 +193,10 @@ class _AtomicFile:
             self._partial.unlink(missing_ok=True)
 
 
-class VideoWriter(_AtomicFile):
+class VideoWriter(AtomicFile):
     """Frames -> a video file; use as a context manager. The file appears under its name when the block ends without an error.
+
+    Where OpenCV has no encoder for the format, Motion JPEG goes to `{path}.avi`, and a warning says so; `path` is then that one.
 
     Args:
         path: .mp4 (MPEG-4) or .avi (Motion JPEG).
@@ -202,83 +220,25 @@ class VideoWriter(_AtomicFile):
         """Append one (H, W, 3) BGR uint8 frame; all frames have the size of the first one."""
         size = (image.shape[1], image.shape[0])
         if self._writer is None:
-            code = cv2.VideoWriter.fourcc(*_FOURCC[self.path.suffix.lower()])
-            self._writer = cv2.VideoWriter(str(self._partial), code, self._fps, size)
             self._size = size
-            if not self._writer.isOpened():
-                raise RuntimeError(f'VideoWriter: this OpenCV cannot write {self.path} ({size[0]} x {size[1]}, {self._fps} fps).')
+            self._writer = self._open()
         if size != self._size:
             raise ValueError(f'VideoWriter: every frame must be {self._size} (w, h) like the first, got {size}.')
         self._writer.write(image)
 
+    def _open(self) -> cv2.VideoWriter:
+        code = _FOURCC[self.path.suffix.lower()]
+        writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*code), self._fps, self._size)
+        if writer.isOpened():
+            return writer
+        wanted = f'{self.path} ({code}, {self._size[0]} x {self._size[1]}, {self._fps:g} fps)'
+        self._partial.unlink(missing_ok=True)
+        if self.path.suffix.lower() == _FALLBACK:
+            raise RuntimeError(f'VideoWriter: this OpenCV cannot write {wanted}. Write no pictures, or install another OpenCV.')
+        self._rename(self.path.with_name(self.path.name + _FALLBACK))
+        warnings.warn(f'this OpenCV cannot write {wanted}; {self.path} is written instead.', stacklevel=3)
+        return self._open()
+
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.release()
-
-
-class ResultWriter(_AtomicFile):
-    """People -> a JSON list in the format of COCO keypoint results, one person per line; use as a context manager.
-
-    Each entry: `image_id`, `file_name`, `category_id`, `keypoints` [x, y, score, x, y, score, ...] in px of the image, `bbox`
-    xywh in px and `score` (that of the box times the mean of the keypoints' scores). `file_name` is not COCO's, whose own
-    tools leave it alone. Coordinates are rounded to 1/100 px, scores to six digits.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
-        self.num_people = 0
-        self._file = self._partial.open('w', encoding='utf-8')
-        self._file.write('[')
-
-    def __enter__(self) -> 'ResultWriter':
-        return self
-
-    def add(
-        self,
-        image_id: int,
-        file_name: str,
-        *,
-        keypoints: np.ndarray,
-        keypoint_scores: np.ndarray,
-        bboxes: np.ndarray,
-        bbox_scores: np.ndarray,
-        category_id: int = 1,
-    ) -> None:
-        """Append the people of one image.
-
-        Args:
-            image_id: as in the annotation file, or a running number.
-            file_name: of the picture.
-            keypoints: (N, K, 2) px.
-            keypoint_scores: (N, K).
-            bboxes: (N, 4) xyxy, px.
-            bbox_scores: (N,).
-            category_id: of all of them.
-
-        Raises:
-            ValueError: a value is not finite (JSON has no word for it).
-        """
-        keypoint_scores = np.asarray(keypoint_scores, np.float64)
-        points = np.asarray(keypoints, np.float64).round(2)
-        triples = np.concatenate([points, keypoint_scores.round(6)[..., None]], axis=-1)
-        bboxes_xywh = bbox_xyxy_to_xywh(bboxes).astype(np.float64)
-        scores = np.asarray(bbox_scores, np.float64) * keypoint_scores.mean(axis=-1)
-        for i in range(len(triples)):
-            entry = dict(
-                image_id=image_id,
-                file_name=file_name,
-                category_id=category_id,
-                keypoints=triples[i].ravel().tolist(),
-                bbox=[round(v, 2) for v in bboxes_xywh[i].tolist()],
-                score=round(float(scores[i]), 6),
-            )
-            try:
-                line = json.dumps(entry, allow_nan=False)
-            except ValueError as error:
-                raise ValueError(f'ResultWriter: person {i} of {file_name} has a value that is not finite.') from error
-            self._file.write((',\n' if self.num_people else '\n') + line)
-            self.num_people += 1
-
-    def _close(self) -> None:
-        self._file.write('\n]\n')
-        self._file.close()

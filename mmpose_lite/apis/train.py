@@ -8,8 +8,9 @@ from mmengine.dist import is_main_process
 
 from mmpose_lite.apis.check import check_config
 from mmpose_lite.engine.config import ConfigError, check_host_parts
-from mmpose_lite.engine.errors import RunError
 from mmpose_lite.engine.runner import Runner, latest_checkpoint, resume_seed
+from mmpose_lite.errors import RunError
+from mmpose_lite.zoo.names import find_checkpoint
 
 
 class DataError(RunError):
@@ -22,7 +23,8 @@ def train(cfg: Config) -> Runner:
     The annotations are checked first, in seconds; `tools/check_dataset.py` does it thoroughly.
 
     Args:
-        cfg: of `load_config`, with `work_dir` set; `resume=True` goes on from `load_from` or the newest checkpoint there.
+        cfg: of `load_config`, with `work_dir` set; `resume=True` goes on from `load_from` or the newest checkpoint there;
+            `load_from` may be the name of published weights.
 
     Raises:
         ConfigError: the config does not train.
@@ -33,6 +35,8 @@ def train(cfg: Config) -> Runner:
     if missing:
         raise ConfigError(f'{cfg.filename}: training needs {", ".join(f"`{key}`" for key in missing)}.')
     check_host_parts(cfg)
+    if cfg.get('load_from'):
+        cfg.load_from = str(find_checkpoint(cfg.load_from))
     if cfg.get('resume') and cfg.get('randomness', {}).get('seed') is None:
         source = cfg.get('load_from') or latest_checkpoint(Path(cfg.work_dir))
         seed = resume_seed(source, trust=cfg.get('trust_checkpoints', False)) if source else None
@@ -72,6 +76,7 @@ def test(cfg: Config, checkpoint: str | Path) -> dict[str, Any]:
     missing = [key for key in ('model', 'test_dataloader', 'test_evaluator', 'work_dir') if cfg.get(key) is None]
     if missing:
         raise ConfigError(f'{cfg.filename}: testing needs {", ".join(f"`{key}`" for key in missing)}.')
+    check_host_parts(cfg)
     for key in (
         'train_dataloader',
         'train_cfg',

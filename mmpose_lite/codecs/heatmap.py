@@ -1,11 +1,15 @@
 """Keypoints as Gaussian heatmaps."""
 
 # Letters: B batch, N instances of one image, K keypoints, H x W heatmap cells.
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from mmpose_lite.ops.heatmap import heatmap_maximum, refine_dark, refine_quarter, refine_udp, render_gaussians
 from mmpose_lite.registry import CODECS
+from mmpose_lite.structures import KeypointMeta
 
 VARIANTS = ('msra', 'dark', 'udp')
 
@@ -18,15 +22,24 @@ class HeatmapCodec:
     dark: Zhang et al., CVPR 2020, arXiv:1910.06278 (peak between cells, decode by a Newton step);
     udp: Huang et al., CVPR 2020, arXiv:1911.07524 (sizes count the gaps between cell centres, w - 1; use with UDP affine crops).
 
+    `heatmap_size` may be `input_size`: targets at full resolution, made there and never resized. A resized target is another one:
+    interpolation averages the peak with its lower neighbours, so that it is no longer 1, and lower between cells than on them.
+
     Args:
         input_size: (w, h) of the network's input in px.
         heatmap_size: (w, h) in cells.
-        sigma: standard deviation of the Gaussian in cells.
+        sigma: standard deviation of the Gaussian in cells; one for all keypoints, or K.
+        sigma_meta: keypoints (anything `KeypointMeta.load` takes) whose OKS sigmas s share `sigma` out: keypoint k gets
+            sigma * s_k / mean(s), so that an eye's target is sharper than a hip's. None for none.
         variant: 'msra', 'dark' or 'udp'.
         blur_kernel_size: of the smoothing before a Newton step, odd; 11 fits sigma 2.
 
+    Attributes:
+        input_frame: how inputs of several sizes lie on each other, and map_frame: how their heatmaps do; see `resize_maps`.
+
     Raises:
-        ValueError: a size or sigma is not positive, the variant is unknown, or the kernel is even.
+        ValueError: a size or sigma is not positive, `sigma_meta` comes with several sigmas, the variant is unknown, or the
+            kernel is even.
     """
 
     def __init__(
@@ -34,23 +47,34 @@ class HeatmapCodec:
         input_size: tuple[int, int],
         heatmap_size: tuple[int, int],
         *,
-        sigma: float = 2.0,
+        sigma: float | Sequence[float] = 2.0,
+        sigma_meta: KeypointMeta | Mapping[str, Any] | str | None = None,
         variant: str = 'msra',
         blur_kernel_size: int = 11,
     ) -> None:
         for name, size in (('input_size', input_size), ('heatmap_size', heatmap_size)):
             if len(size) != 2 or min(size) < 1:
                 raise ValueError(f'HeatmapCodec: `{name}` must be (w, h) of positive numbers, got {tuple(size)}.')
-        if sigma <= 0:
-            raise ValueError(f'HeatmapCodec: `sigma` must be positive, got {sigma}.')
+        sigmas = (sigma,) if isinstance(sigma, int | float) else tuple(sigma)
+        if not sigmas or min(sigmas) <= 0:
+            raise ValueError(f'HeatmapCodec: `sigma` must be a positive number or one for each keypoint, got {sigma}.')
+        if sigma_meta is not None:
+            if not isinstance(sigma, int | float):
+                raise ValueError(
+                    f'HeatmapCodec: `sigma_meta` shares out one `sigma`, got {len(sigmas)} of them. Give one or the other.'
+                )
+            shares = KeypointMeta.load(sigma_meta).sigmas
+            sigmas = tuple(sigma * share * len(shares) / sum(shares) for share in shares)
         if variant not in VARIANTS:
             raise ValueError(f'HeatmapCodec: `variant` must be one of {VARIANTS}, got {variant!r}.')
         if blur_kernel_size < 1 or blur_kernel_size % 2 == 0:
             raise ValueError(f'HeatmapCodec: `blur_kernel_size` must be odd, got {blur_kernel_size}.')
         self.input_size = (int(input_size[0]), int(input_size[1]))
         self.heatmap_size = (int(heatmap_size[0]), int(heatmap_size[1]))
-        self.sigma = float(sigma)
+        self.sigma = float(sigmas[0]) if len(sigmas) == 1 else sigmas
+        self._sigmas: dict[torch.device, Tensor] = {}
         self.variant = variant
+        self.input_frame = self.map_frame = 'corners' if variant == 'udp' else 'origin'
         self.blur_kernel_size = blur_kernel_size
 
     def _cell_size(self) -> tuple[float, float]:
@@ -58,6 +82,14 @@ class HeatmapCodec:
         gap = 1 if self.variant == 'udp' else 0
         (w, h), (W, H) = self.input_size, self.heatmap_size
         return (w - gap) / max(W - gap, 1), (h - gap) / max(H - gap, 1)
+
+    def _sigma_on(self, like: Tensor) -> float | Tensor:
+        """Return the sigma, or K of them on the device of `like`, where they are copied once."""
+        if isinstance(self.sigma, float):
+            return self.sigma
+        if like.device not in self._sigmas:
+            self._sigmas[like.device] = torch.tensor(self.sigma, dtype=like.dtype, device=like.device)
+        return self._sigmas[like.device]
 
     def encode(self, keypoints: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """Return target heatmaps (B, K, H, W) in [0, 1] and weights (B, K) in [0, 1].
@@ -74,6 +106,11 @@ class HeatmapCodec:
                 'HeatmapCodec: `keypoints` must be (B, N, K, 2) and `visible` (B, N, K), '
                 f'got {tuple(keypoints.shape)} and {tuple(visible.shape)}.'
             )
+        if not isinstance(self.sigma, float) and keypoints.shape[2] != len(self.sigma):
+            raise ValueError(
+                f'HeatmapCodec: `sigma` must be one number or one for each keypoint ({keypoints.shape[2]}), '
+                f'got {len(self.sigma)}.'
+            )
         if keypoints.shape[1] == 0:  # nobody in these images is somebody without labels
             keypoints, visible = (t.new_zeros(t.shape[0], 1, *t.shape[2:]) for t in (keypoints, visible))
         cells = _scaled(keypoints, *(1 / size for size in self._cell_size()))
@@ -81,7 +118,7 @@ class HeatmapCodec:
             cells,
             visible,
             heatmap_size=self.heatmap_size,
-            sigma=self.sigma,
+            sigma=self._sigma_on(keypoints),
             snap=self.variant == 'msra',
             truncate=self.variant != 'dark',
         )
@@ -113,7 +150,8 @@ class HeatmapCodec:
         return _scaled(points, *self._cell_size()), scores
 
     def __repr__(self) -> str:
-        return f'HeatmapCodec({self.variant}, input {self.input_size}, heatmap {self.heatmap_size}, sigma {self.sigma})'
+        sigma = self.sigma if isinstance(self.sigma, float) else f'{min(self.sigma):.3g} to {max(self.sigma):.3g}'
+        return f'HeatmapCodec({self.variant}, input {self.input_size}, heatmap {self.heatmap_size}, sigma {sigma})'
 
 
 def _scaled(points: Tensor, x_factor: float, y_factor: float) -> Tensor:

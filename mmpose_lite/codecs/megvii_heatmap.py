@@ -31,9 +31,14 @@ class MegviiHeatmapCodec:
         kernel_sizes: of the blur at each level, coarse to fine, odd.
         blur_kernel_size: of the smoothing before decoding, odd; None is the finest level's.
 
+    Attributes:
+        input_frame: how inputs of several sizes lie on each other, and map_frame: how their heatmaps do; see `resize_maps`.
+
     Raises:
         ValueError: a size is not positive, or a kernel is even.
     """
+
+    input_frame, map_frame = 'origin', 'middle'
 
     def __init__(
         self,

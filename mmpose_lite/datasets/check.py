@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from mmpose_lite.datasets.check_report import BOX_MARGIN, IMAGE_TOLERANCE, KEYPOINT_TOLERANCE, CheckReport, Level
+from mmpose_lite.datasets.regions import read_region
 from mmpose_lite.datasets.swapped_sides import find_swapped_sides
 from mmpose_lite.datasets.transforms.loading import read_image
 from mmpose_lite.structures import KeypointMeta
@@ -160,6 +161,7 @@ def _check(
         ann_sizes[known] = sizes[order[np.searchsorted(image_ids, of_image[known], sorter=order)]]
     bboxes = _check_bboxes(report, annotations, ids, ann_sizes, max_ids)
     labelled = _check_keypoints(report, annotations, ids, crowd, bboxes, ann_sizes, meta, max_ids)
+    _check_segmentations(report, annotations, ids, crowd | ~labelled.any(1), ann_sizes, max_ids)
     report.num_labelled = dict(zip(meta.keypoints, labelled[~crowd].sum(0).tolist()))
     extent = np.sqrt((bboxes[~crowd, 2:] - bboxes[~crowd, :2]).prod(1))
     extent = extent[np.isfinite(extent)]
@@ -422,6 +424,28 @@ def _check_keypoints(
     suspect, testable = find_swapped_sides(np.stack([x, y], axis=-1), v, meta)
     report.add('left-right', ids[suspect], max_ids=max_ids, example=f'{suspect.sum()} of {testable.sum()} people that show it')
     return labelled
+
+
+def _check_segmentations(
+    report: CheckReport,
+    annotations: Sequence[dict[str, Any]],
+    ids: np.ndarray,
+    ignored: np.ndarray,
+    sizes: np.ndarray,
+    max_ids: int,
+) -> None:
+    """Read the segmentations that bottom-up training leaves out of the loss, (N,) `ignored`, as it does."""
+    found, example = [], ''
+    for i in np.flatnonzero(ignored):
+        if not annotations[i].get('segmentation'):
+            continue
+        image = {} if np.isnan(sizes[i]).any() else dict(width=int(sizes[i, 0]), height=int(sizes[i, 1]))
+        try:
+            read_region(annotations[i], image)
+        except ValueError as error:
+            found.append(ids[i])
+            example = example or f'first: {error}'.rstrip('.')
+    report.add('segmentation', found, max_ids=max_ids, example=example)
 
 
 def _check_detections(report: CheckReport, detections: Sequence[dict[str, Any]], image_ids: np.ndarray, max_ids: int) -> None:

@@ -85,6 +85,12 @@ RULES: dict[str, Rule] = {
         'area is not a positive number, but keypoints are labelled (the OKS divides by the area)',
         'correct it, or remove the key: it is then derived from the box',
     ),
+    'segmentation': Rule(
+        'warning',
+        'annotation',
+        "the segmentation of a crowd or of somebody without a labelled keypoint is unusable (data_mode='bottomup' stops there)",
+        'write polygons or an RLE of the size of the image, or remove the key: the box is then left out of the loss',
+    ),
     'keypoints-length': Rule(
         'error', 'annotation', 'keypoints is not a list of 3 K numbers (x, y, visibility)', 'correct the list, or the meta'
     ),

@@ -3,18 +3,20 @@
 # Letters: N instances, K keypoints.
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmpose_lite.datasets.regions import Region, read_region
 from mmpose_lite.datasets.sampling import generator_for
 from mmpose_lite.registry import DATASETS, TRANSFORMS
 from mmpose_lite.structures import KeypointMeta, bbox_xywh_to_xyxy
 
 BOX_KEYS = {'image_id', 'category_id', 'bbox', 'score'}
+DATA_MODES = ('topdown', 'bottomup')
 
 
 def read_annotation_file(path: str) -> dict[str, Any]:
@@ -58,25 +60,35 @@ def read_box_file(path: str) -> list[dict[str, Any]]:
 
 @DATASETS.register_module()
 class CocoKeypointDataset(BaseDataset):
-    """One sample per person (top-down).
+    """One sample per person (top-down) or per image (bottom-up).
 
-    An item, before the transforms, has the keys: img_path, img_id, ann_id, category_id; bboxes (1, 4) xyxy px, bbox_scores (1,),
-    keypoints (1, K, 2) px, keypoints_visible (1, K) in {0, 1} (COCO's v > 0), areas (1,) px^2, head_sizes (1,) px where the file
-    has `head_size` or a `head_bbox`; flip_indices (K,), lower_body (K,) and rng.
+    An item of `data_mode='topdown'`, before the transforms, has the keys: img_path, img_id, ann_id, category_id; bboxes (1, 4)
+    xyxy px, bbox_scores (1,), keypoints (1, K, 2) px, keypoints_visible (1, K) in {0, 1} (COCO's v > 0), areas (1,) px^2,
+    head_sizes (1,) px where the file has `head_size` or a `head_bbox`; flip_indices (K,), lower_body (K,) and rng. Crowds
+    (`iscrowd`), people without a labelled keypoint and empty boxes are left out, as is usual in training; evaluation reads the
+    annotation file itself, so nothing is lost there.
 
-    Crowds (`iscrowd`), people without a labelled keypoint and empty boxes are left out, as is usual in training; evaluation
-    reads the annotation file itself, so nothing is lost there. An absent bbox is the extent of the labelled keypoints, an absent
-    area the box's, an absent num_keypoints is counted.
+    An item of `data_mode='bottomup'` has img_path, img_id; of the N people with a labelled keypoint bboxes (N, 4), bbox_scores
+    (N,), keypoints (N, K, 2), keypoints_visible (N, K), areas (N,), category_ids (N,); category_id if all annotations in use have
+    the same; flip_indices, lower_body and rng as above; and ignore_regions, a list of `datasets.regions.Region` in px of the
+    image: the segmentations (or else boxes) of crowds and of people without a labelled keypoint, where a network must not learn
+    that nobody is there. In test mode every image is an item and N may be 0; for training, images without labelled people are
+    left out.
+
+    An absent bbox is the extent of the labelled keypoints, an absent area the box's, an absent num_keypoints is counted.
 
     Args:
         ann_file: COCO keypoint JSON, relative to `data_root`.
         meta: the keypoints, anything `KeypointMeta.load` takes.
+        data_mode: 'topdown' or 'bottomup'.
         data_root: folder that `ann_file`, `data_prefix` and `bbox_file` are relative to.
         data_prefix: `img`: folder of the images.
         bbox_file: detector's boxes, a COCO result JSON (image_id, category_id, bbox xywh, score); used instead of the annotated
             boxes, for evaluation only.
         bbox_score_thr: boxes of `bbox_file` below this score are left out.
         category_ids: use these categories only; None for all of the file.
+        use_occluded: False treats keypoints that are labelled but hidden (v = 1) as not labelled; CocoMetric, which reads the
+            file itself, counts them all the same.
         indices: use the first so many samples, or the samples with these indices.
         pipeline: transforms, as configs or callables.
         test_mode: the data is for evaluation.
@@ -91,21 +103,29 @@ class CocoKeypointDataset(BaseDataset):
         ann_file: str,
         meta: KeypointMeta | Mapping[str, Any] | str = 'coco17',
         *,
+        data_mode: str = 'topdown',
         data_root: str = '',
         data_prefix: Mapping[str, str] | None = None,
         bbox_file: str | None = None,
         bbox_score_thr: float = 0.0,
         category_ids: Sequence[int] | None = None,
+        use_occluded: bool = True,
         indices: int | Sequence[int] | None = None,
         pipeline: Sequence[Mapping[str, Any] | Callable] = (),
         test_mode: bool = False,
     ) -> None:
         self.meta = KeypointMeta.load(meta)
+        if data_mode not in DATA_MODES:
+            raise ValueError(f'CocoKeypointDataset: `data_mode` must be one of {DATA_MODES}, got {data_mode!r}.')
         if bbox_file and not test_mode:
             raise ValueError('CocoKeypointDataset: `bbox_file` holds no keypoints, so it needs `test_mode=True`.')
+        if bbox_file and data_mode == 'bottomup':
+            raise ValueError("CocoKeypointDataset: `bbox_file` is for data_mode='topdown'; bottom-up networks need no boxes.")
+        self.data_mode = data_mode
         self.bbox_file = os.path.join(data_root, bbox_file) if bbox_file else None
         self.bbox_score_thr = bbox_score_thr
         self.category_ids = None if category_ids is None else set(category_ids)
+        self.use_occluded = use_occluded
         lower = np.zeros(self.meta.num_keypoints, dtype=bool)
         lower[list(self.meta.lower_body)] = True
         self._constants = dict(flip_indices=self.meta.flip_indices, lower_body=lower)
@@ -126,7 +146,12 @@ class CocoKeypointDataset(BaseDataset):
         """Return the samples of the file; see the class for their keys."""
         content = read_annotation_file(self.ann_file)
         images = {image['id']: image for image in content['images']}
-        samples = self._from_boxes(images) if self.bbox_file else self._from_annotations(content['annotations'], images)
+        if self.bbox_file:
+            samples = self._from_boxes(images)
+        elif self.data_mode == 'bottomup':
+            samples = self._from_images(content['annotations'], images)
+        else:
+            samples = self._from_annotations(content['annotations'], images)
         if not samples:
             raise ValueError(
                 f'{self.ann_file}: no person is left to use ({len(images)} images, {len(content["annotations"])} annotations): '
@@ -134,32 +159,39 @@ class CocoKeypointDataset(BaseDataset):
             )
         return samples
 
-    def _from_annotations(self, annotations: list[dict[str, Any]], images: Mapping[int, Any]) -> list[dict[str, Any]]:
+    def _used(
+        self, annotations: list[dict[str, Any]], images: Mapping[int, Any]
+    ) -> Iterator[tuple[int, dict[str, Any], np.ndarray | None]]:
+        """Yield (number, annotation, its (K, 3) keypoints) of the categories in use; None for the keypoints of a crowd, or where
+        none is labelled."""
         K = self.meta.num_keypoints
-        samples = []
         for number, ann in enumerate(annotations):
-            if ann.get('iscrowd') or not ann.get('keypoints'):
-                continue
             if self.category_ids is not None and ann.get('category_id') not in self.category_ids:
                 continue
             where = f'{self.ann_file}: annotation {ann.get("id", f"number {number}")}'
             if ann.get('image_id') not in images:
                 raise ValueError(f'{where} belongs to image {ann.get("image_id")}, which the file does not list.')
+            if ann.get('bbox') and len(ann['bbox']) != 4:
+                raise ValueError(f'{where} (image {ann["image_id"]}): `bbox` must be [x, y, w, h], got {ann["bbox"]}.')
+            if ann.get('iscrowd') or not ann.get('keypoints'):
+                yield number, ann, None
+                continue
             flat = np.asarray(ann['keypoints'], dtype=np.float32).reshape(-1)
             if flat.shape != (3 * K,):
                 raise ValueError(
                     f'{where} (image {ann["image_id"]}) has {flat.size / 3:g} keypoints, but `meta` ({self.meta.name}) has {K}. '
                     'Choose the meta that describes this file.'
                 )
-            points = flat.reshape(1, K, 3)
-            visible = (points[..., 2] > 0).astype(np.float32)
-            if not visible.any():
-                continue
-            if ann.get('bbox') and len(ann['bbox']) != 4:
-                raise ValueError(f'{where} (image {ann["image_id"]}): `bbox` must be [x, y, w, h], got {ann["bbox"]}.')
-            bboxes = _box_of(ann, points[0], visible[0] > 0)
-            size = bboxes[0, 2:] - bboxes[0, :2]
-            if not (size > 0).all():
+            points = flat.reshape(K, 3)
+            if not self.use_occluded:
+                points[points[:, 2] == 1, 2] = 0
+            yield number, ann, points if (points[:, 2] > 0).any() else None
+
+    def _from_annotations(self, annotations: list[dict[str, Any]], images: Mapping[int, Any]) -> list[dict[str, Any]]:
+        samples = []
+        for number, ann, points in self._used(annotations, images):
+            person = None if points is None else _person(ann, points)
+            if person is None or not (person['bboxes'][0, 2:] > person['bboxes'][0, :2]).all():
                 continue
             image = images[ann['image_id']]
             sample = dict(
@@ -167,11 +199,7 @@ class CocoKeypointDataset(BaseDataset):
                 img_id=image['id'],
                 ann_id=ann.get('id', number),
                 category_id=ann.get('category_id', 1),
-                bboxes=bboxes,
-                bbox_scores=np.ones(1, np.float32),
-                keypoints=np.ascontiguousarray(points[..., :2]),
-                keypoints_visible=visible,
-                areas=np.array([ann.get('area') or size.prod()], np.float32),
+                **person,
             )
             head_size = _head_size(ann)
             if head_size is not None:
@@ -181,6 +209,37 @@ class CocoKeypointDataset(BaseDataset):
             for sample in samples:  # a batch has the same fields throughout; metrics leave out a NaN
                 sample.setdefault('head_sizes', np.full(1, np.nan, np.float32))
         return samples
+
+    def _from_images(self, annotations: list[dict[str, Any]], images: Mapping[int, Any]) -> list[dict[str, Any]]:
+        people: dict[int, list[dict[str, np.ndarray]]] = {image_id: [] for image_id in images}
+        regions: dict[int, list[Region]] = {image_id: [] for image_id in images}
+        categories = set()
+        for number, ann, points in self._used(annotations, images):
+            image_id, category_id = ann['image_id'], ann.get('category_id', 1)
+            categories.add(category_id)
+            if points is not None:
+                people[image_id].append({**_person(ann, points), 'category_ids': np.array([category_id])})
+                continue
+            try:
+                region = read_region(ann, images[image_id])
+            except ValueError as error:
+                where = f'{self.ann_file}: annotation {ann.get("id", f"number {number}")} (image {image_id})'
+                raise ValueError(f'{where}: {error}') from error
+            regions[image_id] += [] if region is None else [region]
+        nobody = {name: array[:0] for name, array in _person({}, np.ones((self.meta.num_keypoints, 3), np.float32)).items()}
+        nobody['category_ids'] = np.zeros(0, np.int64)
+        constant = dict(category_id=categories.pop()) if len(categories) == 1 else {}
+        return [
+            dict(
+                img_path=os.path.join(self.data_prefix['img'], image['file_name']),
+                img_id=image_id,
+                **constant,
+                **{name: np.concatenate([empty, *(p[name] for p in people[image_id])]) for name, empty in nobody.items()},
+                ignore_regions=regions[image_id],
+            )
+            for image_id, image in images.items()
+            if people[image_id] or self.test_mode
+        ]
 
     def _from_boxes(self, images: Mapping[int, Any]) -> list[dict[str, Any]]:
         boxes = read_box_file(self.bbox_file)
@@ -218,12 +277,21 @@ class CocoKeypointDataset(BaseDataset):
         return self.pipeline(results)
 
 
-def _box_of(ann: Mapping[str, Any], points: np.ndarray, labelled: np.ndarray) -> np.ndarray:
-    """Return the annotated box (1, 4) xyxy, or the extent of the labelled keypoints where there is none."""
+def _person(ann: Mapping[str, Any], points: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the arrays of one person, N = 1, from COCO's annotation and its (K, 3) keypoints, one of them labelled."""
+    labelled = points[:, 2] > 0
     if ann.get('bbox'):
-        return bbox_xywh_to_xyxy(np.asarray(ann['bbox'], np.float32).reshape(1, 4))
-    xy = points[labelled, :2]
-    return np.concatenate((xy.min(axis=0), xy.max(axis=0))).astype(np.float32)[None]
+        bboxes = bbox_xywh_to_xyxy(np.asarray(ann['bbox'], np.float32).reshape(1, 4))
+    else:
+        xy = points[labelled, :2]
+        bboxes = np.concatenate((xy.min(axis=0), xy.max(axis=0)))[None]
+    return dict(
+        bboxes=bboxes,
+        bbox_scores=np.ones(1, np.float32),
+        keypoints=np.ascontiguousarray(points[None, :, :2]),
+        keypoints_visible=labelled[None].astype(np.float32),
+        areas=np.array([ann.get('area') or (bboxes[0, 2:] - bboxes[0, :2]).prod()], np.float32),
+    )
 
 
 def _head_size(ann: Mapping[str, Any]) -> float | None:

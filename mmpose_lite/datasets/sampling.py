@@ -121,27 +121,33 @@ class InfiniteSampler(Sampler[int]):
         return len(self.dataset)
 
 
+def _declared(dataset: Any) -> tuple[str, tuple[str, ...]]:
+    """Return what a dataset labels, and the names of these."""
+    if 'class_meta' in dataset.metainfo:
+        return 'classes', dataset.metainfo['class_meta'].classes
+    return 'keypoints', dataset.metainfo['keypoint_meta'].keypoints
+
+
 @DATASETS.register_module()
 class ConcatDataset(TorchConcatDataset):
     """Several datasets one after another; unlike mmengine's it hands the draw's random numbers on, and may hold its like.
 
     Args:
-        datasets: dataset configs; all must have the same keypoints.
+        datasets: dataset configs; all must have the same keypoints or classes.
 
     Raises:
-        ValueError: there is no dataset, or their keypoints differ.
+        ValueError: there is no dataset, or their keypoints or classes differ.
     """
 
     def __init__(self, datasets: list[Any]) -> None:
         built = [DATASETS.build(dataset) if isinstance(dataset, dict) else dataset for dataset in datasets]
         if not built:
             raise ValueError('ConcatDataset: `datasets` must name at least one dataset, got none.')
-        first = built[0].metainfo['keypoint_meta']
-        for number, dataset in enumerate(built):
-            if dataset.metainfo['keypoint_meta'].keypoints != first.keypoints:
+        what, names = _declared(built[0])
+        for number, others in enumerate(_declared(dataset)[1] for dataset in built):
+            if others != names:
                 raise ValueError(
-                    f'ConcatDataset: dataset {number} has other keypoints '
-                    f'({dataset.metainfo["keypoint_meta"].num_keypoints}) than dataset 0 ({first.num_keypoints}).'
+                    f'ConcatDataset: dataset {number} has other {what} ({len(others)}) than dataset 0 ({len(names)}).'
                 )
         super().__init__(built)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 from pycocotools import mask as mask_api
 
 from mmpose_lite.datasets.synthetic_figure import (
@@ -26,13 +27,22 @@ from mmpose_lite.datasets.synthetic_figure import (
     random_skin,
     shade,
 )
-from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures import ClassMeta, KeypointMeta
 
 VERSION = 1  # raise it whenever the same arguments give other files
 META = KeypointMeta.load('coco17')
+PART_META = ClassMeta.load('person_parts')
 SPLITS = ('train', 'val')
 MAX_PEOPLE = 8
 OBJECT_LABEL = 255  # of foreground objects; person p has the labels from 1 + p * len(PARTS)
+_CLASS_OF_PART = dict(
+    **dict.fromkeys(('head', 'hair', 'nose', 'neck', 'eye', 'ear'), 'head'),
+    **dict.fromkeys(('torso', 'pelvis'), 'torso'),
+    **dict.fromkeys(('forearm', 'hand'), 'lower_arm'),
+    **dict.fromkeys(('shin', 'foot'), 'lower_leg'),
+    upper_arm='upper_arm',
+    thigh='upper_leg',
+)
 MIN_SEEN_SHARE = 0.2  # of a silhouette; below it the person keeps box and mask but no keypoints, as in COCO
 JPEG_QUALITY = 92
 
@@ -46,6 +56,7 @@ def render_people(
     seed: int = 0,
     max_people: int = 4,
     num_workers: int = 2,
+    part_masks: bool = False,
 ) -> Path:
     """Write synthetic people as a COCO-style folder, or return the folder at once if it already holds the same ones.
 
@@ -55,6 +66,8 @@ def render_people(
     has no keypoints. An image depends on (seed, split, its number, image_size, max_people) only: asking for more images later
     gives the same first ones, and `num_workers` changes nothing. The folder appears complete or not at all.
 
+    With `part_masks` it has `parts/{train,val}/*.png` too: a palette PNG for each image, of the classes 'person_parts'.
+
     Args:
         out_dir: the folder to make; its parents are made too.
         num_train: images of the split 'train', >= 1.
@@ -63,6 +76,7 @@ def render_people(
         seed: >= 0.
         max_people: in one image, 1..8; every number from 1 on is equally likely to be tried.
         num_workers: processes that render; 0 renders in this one.
+        part_masks: also write a mask of the parts of the bodies for each image.
 
     Returns:
         `out_dir`, a data root for a dataset that reads COCO keypoints.
@@ -80,6 +94,8 @@ def render_people(
         seed=seed,
         max_people=max_people,
     )
+    if part_masks:
+        recipe['part_masks'] = True
     if _holds(out_dir, recipe):
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +151,10 @@ def _write_split(folder: Path, split: str, num_images: int, recipe: dict[str, An
     images_dir.mkdir(parents=True)
     annotation_dir.mkdir(exist_ok=True)
     w, h = recipe['image_size']
-    render = partial(_write_image, images_dir, split, (w, h), recipe['seed'], recipe['max_people'])
+    parts_dir = folder / 'parts' / split if recipe.get('part_masks') else None
+    if parts_dir is not None:
+        parts_dir.mkdir(parents=True)
+    render = partial(_write_image, images_dir, parts_dir, split, (w, h), recipe['seed'], recipe['max_people'])
     annotations: list[dict[str, Any]] = []
     for index, people in enumerate(_map(render, num_images, num_workers)):
         for person in people:
@@ -170,10 +189,20 @@ def _file_name(index: int) -> str:
 
 
 def _write_image(
-    images_dir: Path, split: str, image_size: tuple[int, int], seed: int, max_people: int, index: int
+    images_dir: Path,
+    parts_dir: Path | None,
+    split: str,
+    image_size: tuple[int, int],
+    seed: int,
+    max_people: int,
+    index: int,
 ) -> list[dict[str, Any]]:
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
-    image, people = render_scene(rng, image_size=image_size, max_people=max_people)
+    image, people, labels = _render(rng, image_size=image_size, max_people=max_people)
+    if parts_dir is not None:
+        mask = Image.fromarray(_PART_CLASSES[labels])
+        mask.putpalette(np.array(PART_META.palette, np.uint8).tobytes())
+        mask.save(parts_dir / f'{Path(_file_name(index)).stem}.png')
     _, encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     (images_dir / _file_name(index)).write_bytes(encoded.tobytes())
     return people
@@ -193,6 +222,13 @@ def render_scene(
         The image (H, W, 3), uint8 BGR, and for each person of whom anything is seen a dict with COCO's `keypoints`,
         `num_keypoints`, `bbox` (xywh), `area` and `segmentation`.
     """
+    return _render(rng, image_size=image_size, max_people=max_people)[:2]
+
+
+def _render(
+    rng: np.random.Generator, *, image_size: tuple[int, int], max_people: int
+) -> tuple[np.ndarray, list[dict[str, Any]], np.ndarray]:
+    """Return image and people as `render_scene`, and (H, W) uint8: what of whom every pixel shows."""
     canvas = Canvas(_background(rng, image_size))
     figures = _place_figures(rng, image_size, int(rng.integers(1, max_people + 1)))
     silhouettes = []
@@ -202,11 +238,22 @@ def render_scene(
     for _ in range(rng.choice([0, 1, 2], p=[0.5, 0.35, 0.15])):
         _draw_object(rng, canvas, figures[rng.integers(len(figures))])
     people = [_annotate(canvas.labels, p, figure, silhouettes[p]) for p, figure in enumerate(figures)]
-    return _photograph(rng, canvas.image), [person for person in people if person is not None]
+    return _photograph(rng, canvas.image), [person for person in people if person is not None], canvas.labels
 
 
 def _first_label(p: int) -> int:
     return 1 + p * len(PARTS)
+
+
+def _part_classes() -> np.ndarray:
+    """Return (256,) uint8: label of a pixel -> its class in `PART_META`; objects are background."""
+    of_part = [PART_META.classes.index(_CLASS_OF_PART[part.removeprefix('left_').removeprefix('right_')]) for part in PARTS]
+    table = np.zeros(256, np.uint8)
+    table[1 : _first_label(MAX_PEOPLE)] = of_part * MAX_PEOPLE
+    return table
+
+
+_PART_CLASSES = _part_classes()
 
 
 def _mask(labels: np.ndarray, p: int) -> np.ndarray:

@@ -22,6 +22,7 @@ class SyntheticPeopleDataset(CocoKeypointDataset):
         image_size: (w, h) of an image in px.
         seed: of the drawing.
         max_people: in one image.
+        data_mode: 'topdown': a sample per person; 'bottomup': a sample per image.
         ann_file: the annotation file of the split; None for the usual place.
         indices: use the first so many samples, or the samples with these indices.
         pipeline: transforms, as configs or callables.
@@ -41,6 +42,7 @@ class SyntheticPeopleDataset(CocoKeypointDataset):
         image_size: tuple[int, int] = (320, 256),
         seed: int = 0,
         max_people: int = 4,
+        data_mode: str = 'topdown',
         ann_file: str | None = None,
         indices: int | Sequence[int] | None = None,
         pipeline: Sequence[Mapping[str, Any] | Callable] = (),
@@ -56,6 +58,7 @@ class SyntheticPeopleDataset(CocoKeypointDataset):
         super().__init__(
             ann_file or f'annotations/person_keypoints_{split}.json',
             'coco17',
+            data_mode=data_mode,
             data_root=data_root,
             data_prefix=dict(img=f'images/{split}'),
             indices=indices,

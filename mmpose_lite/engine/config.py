@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmpose_lite.engine.errors import ConfigError
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import (
     DATASETS,
     LOOPS,

@@ -9,7 +9,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from mmpose_lite.engine.errors import RunError
+from mmpose_lite.errors import RunError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 TIMEOUT = timedelta(minutes=30)

@@ -10,7 +10,7 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import DataLoader
 
 from mmpose_lite.datasets.sampling import InfiniteSampler
-from mmpose_lite.engine.errors import ConfigError
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import LOOPS
 
 

@@ -27,20 +27,18 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmpose_lite.checkpoints.layouts import convert_to_fit
+from mmpose_lite.checkpoints.plain import from_plain
+from mmpose_lite.checkpoints.reading import load_checkpoint_file
+from mmpose_lite.checkpoints.weights import extract_state_dict, load_state
+from mmpose_lite.checkpoints.writing import save_checkpoint_atomic
 from mmpose_lite.datasets.collate import init_worker
-from mmpose_lite.engine.checkpoint import (
-    capture_rng_state,
-    from_plain,
-    load_checkpoint_file,
-    restore_rng_state,
-    save_checkpoint_atomic,
-)
-from mmpose_lite.engine.config import check_host_parts, metric_configs
-from mmpose_lite.engine.errors import ConfigError
+from mmpose_lite.engine.config import metric_configs
 from mmpose_lite.engine.hooks.monitor import MonitorHook
 from mmpose_lite.engine.hooks.progress import ProgressHook
 from mmpose_lite.engine.memory import crashes_channels_last, keep_freed_memory
-from mmpose_lite.engine.weights import extract_state_dict, load_state
+from mmpose_lite.engine.random_state import capture_rng_state, restore_rng_state
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, SCOPE, PathError, Registry
 from mmpose_lite.version import __version__
 
@@ -97,7 +95,6 @@ class Runner(MMEngineRunner):
             'load_from',
             'visualizer',
         )
-        check_host_parts(cfg)
         keep_freed_memory()
         by_epoch = 'max_iters' not in (cfg.get('train_cfg') or {})
         return cls(
@@ -276,14 +273,15 @@ class Runner(MMEngineRunner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         try:
             checkpoint = load_checkpoint_file(filename, map_location='cpu', trust=self.cfg.get('trust_checkpoints', False))
-            state = extract_state_dict(checkpoint, revise_keys=revise_keys)
-            checkpoint = {**checkpoint, 'state_dict': state}  # where EMAHook looks, and swaps
+            given = extract_state_dict(checkpoint, revise_keys=revise_keys)
+            conversion = convert_to_fit(given, model.state_dict().keys())
+            checkpoint = {**checkpoint, 'state_dict': conversion.state_dict}  # where EMAHook looks, and swaps
             self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
             min_match = self.cfg.get('load_min_match', 0.5)
-            report = load_state(model, state, min_match=min_match, strict=strict)
+            report = load_state(model, conversion.state_dict, min_match=min_match, strict=strict)
         except (ValueError, FileNotFoundError) as error:
             raise ConfigError(f'{filename} cannot be loaded: {error}') from error
-        self.logger.info(f'loaded {filename}: {report.line()}')
+        self.logger.info(f'loaded {filename}: {report.line()}{conversion.note}')
         self._has_loaded = True
         return checkpoint
 

@@ -2,5 +2,6 @@
 
 from mmpose_lite.evaluation.coco_oks import CocoMetric
 from mmpose_lite.evaluation.keypoint import AUC, EPE, MpiiPCKAccuracy, PCKAccuracy
+from mmpose_lite.evaluation.segmentation import BoundaryFScore, IoUMetric
 
-__all__ = ['AUC', 'EPE', 'CocoMetric', 'MpiiPCKAccuracy', 'PCKAccuracy']
+__all__ = ['AUC', 'EPE', 'BoundaryFScore', 'CocoMetric', 'IoUMetric', 'MpiiPCKAccuracy', 'PCKAccuracy']

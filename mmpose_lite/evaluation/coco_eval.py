@@ -12,8 +12,8 @@ STAT_NAMES = ('AP', 'AP .5', 'AP .75', 'AP (M)', 'AP (L)', 'AR', 'AR .5', 'AR .7
 
 
 def instance_scores(bbox_scores: np.ndarray, keypoint_scores: np.ndarray, *, mode: str, keypoint_score_thr: float) -> np.ndarray:
-    """Return (P,) scores: 'bbox', the box score; 'keypoint', the mean of the keypoint scores above the threshold (0 if there
-    are none); 'bbox_keypoint', their product.
+    """Return (P,) scores as mmpose gives them: 'bbox', the box score; 'keypoint', the mean of all keypoint scores;
+    'bbox_keypoint', the box score times the mean of the keypoint scores above the threshold (0 if there are none).
 
     Args:
         bbox_scores: (P,).
@@ -21,9 +21,12 @@ def instance_scores(bbox_scores: np.ndarray, keypoint_scores: np.ndarray, *, mod
         mode: one of the three.
         keypoint_score_thr: in the units of `keypoint_scores`.
     """
+    if mode == 'bbox':
+        return bbox_scores
+    if mode == 'keypoint':
+        return keypoint_scores.mean(1)
     above = keypoint_scores > keypoint_score_thr
-    means = (keypoint_scores * above).sum(1) / np.maximum(above.sum(1), 1)
-    return {'bbox': bbox_scores, 'keypoint': means, 'bbox_keypoint': bbox_scores * means}[mode]
+    return bbox_scores * (keypoint_scores * above).sum(1) / np.maximum(above.sum(1), 1)
 
 
 def coco_ground_truth(content: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -66,7 +66,7 @@ class CocoMetric(BaseMetric):
         data_root: folder that a relative `ann_file` starts from.
         backend: 'pycocotools', 'faster' (faster-coco-eval, same numbers) or 'auto' (the latter when it is installed).
         score_mode: 'bbox', 'keypoint' or 'bbox_keypoint', see `instance_scores`.
-        keypoint_score_thr: keypoints up to this score do not enter the mean of `score_mode`.
+        keypoint_score_thr: keypoints up to this score do not enter the mean of 'bbox_keypoint'.
         nms_mode: 'none', 'oks_nms' or 'soft_oks_nms' per image and category. The soft one keeps 20 instances at their own
             scores, as in mmpose.
         nms_thr: OKS above which an instance is dropped, or the divisor of the soft decay.
@@ -135,21 +135,24 @@ class CocoMetric(BaseMetric):
             data_batch: not used.
             data_samples: each with `img_id` and `pred_instances` (`keypoints` (N, K, 2), `keypoint_scores` (N, K), optionally
                 `bbox_scores` (N,)); optionally `category_id`, `ann_id`, and `bbox_scale`, the (w, h) px that was cropped, from
-                which suppression takes the area when N = 1 (as mmpose does; the extent of the keypoints otherwise).
+                which suppression takes the area when N = 1 (as mmpose does; the extent of the keypoints otherwise). A keypoint
+                that was not found has the score 0; suppression does not look at it.
         """
         for sample in data_samples:
             instances = sample['pred_instances']
             keypoints = np.asarray(instances['keypoints'])
+            keypoint_scores = np.asarray(instances['keypoint_scores'])
             N = len(keypoints)
             scale = sample.get('bbox_scale')
-            areas = np.ptp(keypoints, axis=1).prod(-1) if scale is None or N != 1 else np.prod(scale).reshape(1)
+            cropped = scale is not None and N == 1
+            areas = np.prod(scale).reshape(1) if cropped else _extents(keypoints, keypoint_scores != 0)
             self.results.append(
                 dict(
                     img_id=_plain(sample['img_id']),
                     ann_id=_plain(sample.get('ann_id', 0)),
                     category_id=_plain(sample.get('category_id')),
                     keypoints=keypoints,
-                    keypoint_scores=np.asarray(instances['keypoint_scores']),
+                    keypoint_scores=keypoint_scores,
                     bbox_scores=np.asarray(instances.get('bbox_scores', np.ones(N, dtype=np.float32))),
                     areas=areas,
                 )
@@ -336,13 +339,15 @@ class CocoMetric(BaseMetric):
         keep: list[int] = []
         for indices in predictions.groups().values():
             if len(indices) > 1:
-                keypoints, group_scores, areas = (
-                    torch.from_numpy(array[indices]) for array in (predictions.keypoints, scores, predictions.areas)
+                keypoints, group_scores, areas, found = (
+                    torch.from_numpy(array[indices])
+                    for array in (predictions.keypoints, scores, predictions.areas, predictions.keypoint_scores != 0)
                 )
+                options = dict(sigmas=meta.sigmas, areas=areas, thr=self.nms_thr, visible=found)
                 if self.nms_mode == 'oks_nms':
-                    kept = oks_nms(keypoints, group_scores, sigmas=meta.sigmas, areas=areas, thr=self.nms_thr)
+                    kept = oks_nms(keypoints, group_scores, **options)
                 else:
-                    kept, _ = soft_oks_nms(keypoints, group_scores, sigmas=meta.sigmas, areas=areas, thr=self.nms_thr)
+                    kept, _ = soft_oks_nms(keypoints, group_scores, **options)
                 indices = [indices[i] for i in kept.tolist()]
             keep.extend(indices)
         return keep
@@ -383,6 +388,13 @@ class CocoMetric(BaseMetric):
                 meta.keypoints, visible.sum(0).tolist(), counts.sum(0).tolist(), similarity.tolist(), errors.tolist()
             )
         ]
+
+
+def _extents(keypoints: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return (N,) px^2: the box around the found keypoints (N, K, 2) of each instance; around all where none is found."""
+    counts = (found | ~found.any(axis=1, keepdims=True))[..., None]
+    low, high = np.where(counts, keypoints, np.inf).min(axis=1), np.where(counts, keypoints, -np.inf).max(axis=1)
+    return (high - low).prod(axis=-1)
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,9 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 class PoseDataPreprocessor(BaseDataPreprocessor):
     """Move a batch to the device, reorder the channels and normalise.
 
+    Inputs get the memory format of the network: channels-last after `model.to(memory_format=torch.channels_last)`, as the runner
+    calls it where that is safe, else contiguous. (In training on the CPU it is not always: see `engine.memory`.)
+
     Args:
         mean: per channel after the reordering, of 0..255.
         std: per channel after the reordering.
@@ -32,10 +35,20 @@ class PoseDataPreprocessor(BaseDataPreprocessor):
                 f'PoseDataPreprocessor: `mean` and `std` must be 3 numbers, std above 0, got {tuple(mean)}, {tuple(std)}.'
             )
         self.bgr_to_rgb = bgr_to_rgb
-        self.memory_format = torch.channels_last
+        self.register_buffer('layout', torch.zeros(2, 2, 2, 2), persistent=False)  # follows `to(memory_format=...)`
         scale = 1 / torch.tensor(std)
         self.register_buffer('scale', scale.view(1, 3, 1, 1), persistent=False)
         self.register_buffer('offset', (-torch.tensor(mean) * scale).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """That of the inputs; changed by `to(memory_format=...)` of the network, or by hand."""
+        is_last = self.layout.is_contiguous(memory_format=torch.channels_last)
+        return torch.channels_last if is_last else torch.contiguous_format
+
+    @memory_format.setter
+    def memory_format(self, value: torch.memory_format) -> None:
+        self.layout = self.layout.contiguous(memory_format=value)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Return `inputs` (B, 3, H, W) float32, normalised, in `memory_format`; `data_samples` on the device."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def render_gaussians(
-    points: Tensor, visible: Tensor, *, heatmap_size: tuple[int, int], sigma: float, snap: bool, truncate: bool
+    points: Tensor, visible: Tensor, *, heatmap_size: tuple[int, int], sigma: float | Tensor, snap: bool, truncate: bool
 ) -> tuple[Tensor, Tensor]:
     """Draw each keypoint as a Gaussian with peak 1; where people overlap the larger value stays.
 
@@ -16,7 +16,7 @@ def render_gaussians(
         points: (B, N, K, 2) in cells.
         visible: (B, N, K), below 0.5 is not drawn.
         heatmap_size: (w, h) of the maps.
-        sigma: standard deviation in cells.
+        sigma: standard deviation in cells, one for all or (K,).
         snap: put the peak on the nearest cell, so that it is exactly 1.
         truncate: zero beyond the square of 3 sigma around the nearest cell.
 
@@ -24,6 +24,7 @@ def render_gaussians(
         Heatmaps (B, K, H, W) in [0, 1], and `visible` (B, N, K) with 0 where the 3-sigma square misses the map altogether.
     """
     W, H = heatmap_size
+    sigma = sigma[:, None] if isinstance(sigma, Tensor) else sigma  # beside the axis of x and y, or of cells
     radius = 3 * sigma
     cell = torch.trunc(points + 0.5)  # as published: towards zero, so a point half a cell outside counts as the border cell
     # The square is what a crop of whole cells holds: from int(cell - radius) to int(cell + radius + 1), the end left out.

@@ -9,11 +9,13 @@ import colorsys
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mmpose_lite.structures.keypoint_tables import BUILTIN
 
 Color = tuple[int, int, int]
 
@@ -34,6 +36,7 @@ class KeypointMeta:
         colors: K RGB triples in 0..255.
         limb_colors: L RGB triples in 0..255.
         lower_body: indices of the keypoints below the waist, for cutting people in half.
+        derived: keypoint name -> the names it is the mean of, for making it from annotations that lack it (`KeypointConverter`).
     """
 
     name: str
@@ -44,6 +47,7 @@ class KeypointMeta:
     colors: tuple[Color, ...]
     limb_colors: tuple[Color, ...]
     lower_body: tuple[int, ...]
+    derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def num_keypoints(self) -> int:
@@ -69,6 +73,7 @@ class KeypointMeta:
             colors=[list(color) for color in self.colors],
             limb_colors=[list(color) for color in self.limb_colors],
             lower_body=[self.keypoints[i] for i in self.lower_body],
+            derived={name: list(parts) for name, parts in self.derived.items()},
         )
 
     @classmethod
@@ -78,12 +83,13 @@ class KeypointMeta:
         Args:
             spec: `keypoints` (K names, or the number K), and optionally `name`; `swaps` (pairs of names or indices; found from
                 `left_`/`right_` names when absent); `limbs` (pairs of names or indices); `sigmas` (K numbers or one for all);
-                `colors` and `limb_colors` (RGB triples); `lower_body` (names or indices; found from the names when absent).
+                `colors` and `limb_colors` (RGB triples); `lower_body` (names or indices; found from the names when absent);
+                `derived` (a keypoint -> names of this or another convention whose mean it is).
 
         Raises:
             ValueError: a name is unknown or double, swaps are no involution, a list has the wrong length.
         """
-        known = ('name', 'keypoints', 'swaps', 'limbs', 'sigmas', 'colors', 'limb_colors', 'lower_body')
+        known = ('name', 'keypoints', 'swaps', 'limbs', 'sigmas', 'colors', 'limb_colors', 'lower_body', 'derived')
         unknown = [key for key in spec if key not in known]
         if unknown:
             raise ValueError(f'KeypointMeta: unknown keys {unknown}; known keys are {list(known)}.')
@@ -110,11 +116,12 @@ class KeypointMeta:
         )
         lower = spec.get('lower_body', [n for n in names if any(part in n for part in _LOWER_BODY)])
         lower_body = tuple(_index(names, k, 'lower_body') for k in lower)
-        return cls(str(spec.get('name', 'custom')), names, swaps, limbs, sigmas, colors, limb_colors, lower_body)
+        derived = _derived(names, spec.get('derived', {}))
+        return cls(str(spec.get('name', 'custom')), names, swaps, limbs, sigmas, colors, limb_colors, lower_body, derived)
 
     @classmethod
     def load(cls, spec: 'KeypointMeta | Mapping[str, Any] | str | Path') -> 'KeypointMeta':
-        """Return the meta of a built-in name ('coco17', 'lsp14', 'mpii16', 'rhd21'), a .json file or a dict as in `from_dict`."""
+        """Return the meta of a built-in name ('coco17', ..., see `BUILTIN`), a .json file or a dict as in `from_dict`."""
         if isinstance(spec, KeypointMeta):
             return spec
         if isinstance(spec, Mapping):
@@ -151,6 +158,16 @@ def _pair(names: tuple[str, ...], pair: Sequence[str | int], what: str) -> tuple
     if isinstance(pair, str) or len(pair) != 2:
         raise ValueError(f'KeypointMeta: `{what}` must be pairs of keypoints, got {pair!r}.')
     return _index(names, pair[0], what), _index(names, pair[1], what)
+
+
+def _derived(names: tuple[str, ...], given: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    for name, parts in given.items():
+        _index(names, name, 'derived')
+        if isinstance(parts, str) or not parts or not all(isinstance(part, str) for part in parts) or name in parts:
+            raise ValueError(
+                f'KeypointMeta: `derived` must give the names of other keypoints whose mean {name!r} is, got {parts!r}.'
+            )
+    return {name: tuple(parts) for name, parts in given.items()}
 
 
 def _swaps(names: tuple[str, ...], pairs: Sequence[Sequence[str | int]]) -> tuple[int, ...]:
@@ -209,64 +226,3 @@ def _side_colors(names: tuple[str, ...]) -> tuple[Color, ...]:
 def _limb_colors(names: tuple[str, ...], limbs: tuple[tuple[int, int], ...], colors: tuple[Color, ...]) -> tuple[Color, ...]:
     """The colour of a limb's second keypoint; between left and right, that of the middle."""
     return tuple(_MIDDLE if {_side(names[a]), _side(names[b])} == {'left', 'right'} else colors[b] for a, b in limbs)
-
-
-_COCO_KEYPOINTS = (
-    'nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist '
-    'left_hip right_hip left_knee right_knee left_ankle right_ankle'
-)
-_COCO_LIMBS = (
-    'left_ankle-left_knee left_knee-left_hip right_ankle-right_knee right_knee-right_hip left_hip-right_hip '
-    'left_shoulder-left_hip right_shoulder-right_hip left_shoulder-right_shoulder left_shoulder-left_elbow '
-    'right_shoulder-right_elbow left_elbow-left_wrist right_elbow-right_wrist left_eye-right_eye nose-left_eye nose-right_eye '
-    'left_eye-left_ear right_eye-right_ear left_ear-left_shoulder right_ear-right_shoulder'
-)
-_LSP_KEYPOINTS = (
-    'right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow right_shoulder left_shoulder '
-    'left_elbow left_wrist neck head_top'
-)
-_LSP_LIMBS = (
-    'right_ankle-right_knee right_knee-right_hip left_hip-left_knee left_knee-left_ankle right_hip-left_hip '
-    'right_wrist-right_elbow right_elbow-right_shoulder left_shoulder-left_elbow left_elbow-left_wrist right_hip-right_shoulder '
-    'left_hip-left_shoulder right_shoulder-neck left_shoulder-neck head_top-neck'
-)
-_MPII_KEYPOINTS = (
-    'right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck head_top right_wrist right_elbow '
-    'right_shoulder left_shoulder left_elbow left_wrist'
-)
-_MPII_LIMBS = (
-    'right_ankle-right_knee right_knee-right_hip right_hip-pelvis left_hip-left_knee left_knee-left_ankle pelvis-left_hip '
-    'pelvis-thorax thorax-upper_neck upper_neck-head_top right_wrist-right_elbow right_elbow-right_shoulder '
-    'right_shoulder-thorax thorax-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist'
-)
-_RHD_KEYPOINTS = 'wrist ' + ' '.join(f'{f}{j}' for f in ('thumb', 'index', 'middle', 'ring', 'little') for j in (4, 3, 2, 1))
-_RHD_LIMBS = ' '.join(
-    f'{a}-{b}'
-    for f in ('thumb', 'index', 'middle', 'ring', 'little')
-    for a, b in (('wrist', f'{f}1'), (f'{f}1', f'{f}2'), (f'{f}2', f'{f}3'), (f'{f}3', f'{f}4'))
-)
-
-
-def _spec(keypoints: str, limbs: str, sigmas: Sequence[float] | float) -> dict[str, Any]:
-    return dict(keypoints=keypoints.split(), limbs=[limb.split('-') for limb in limbs.split()], sigmas=sigmas)
-
-
-# Sigmas: COCO's own (cocodataset.org, keypoints-eval); LSP and MPII as mmpose derives them from COCO's; hands uniform.
-BUILTIN: dict[str, dict[str, Any]] = {
-    'coco17': _spec(
-        _COCO_KEYPOINTS,
-        _COCO_LIMBS,
-        (0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-    ),
-    'lsp14': _spec(
-        _LSP_KEYPOINTS,
-        _LSP_LIMBS,
-        (0.089, 0.087, 0.107, 0.107, 0.087, 0.089, 0.062, 0.072, 0.079, 0.079, 0.072, 0.062, 0.026, 0.026),
-    ),
-    'mpii16': _spec(
-        _MPII_KEYPOINTS,
-        _MPII_LIMBS,
-        (0.089, 0.083, 0.107, 0.107, 0.083, 0.089, 0.026, 0.026, 0.026, 0.026, 0.062, 0.072, 0.179, 0.179, 0.072, 0.062),
-    ),
-    'rhd21': _spec(_RHD_KEYPOINTS, _RHD_LIMBS, 0.029),
-}

@@ -26,6 +26,7 @@ def draw_poses(
     meta: KeypointMeta,
     score_thr: float = 0.3,
     bboxes: np.ndarray | None = None,
+    labels: Sequence[str] | None = None,
     radius: float | None = None,
     thickness: float | None = None,
 ) -> np.ndarray:
@@ -41,12 +42,13 @@ def draw_poses(
         meta: limbs and colours of the K keypoints.
         score_thr: keypoints at or above it are drawn.
         bboxes: (M, 4) xyxy boxes to draw, px; M need not be N.
+        labels: N short texts, written above the people who are drawn; None for no texts.
         radius: of the dots in px; None takes it from the size of each person.
         thickness: of the limbs in px; None takes it from the size of each person.
 
     Raises:
         TypeError: the image is not uint8.
-        ValueError: the image is not (H, W, 3), or the shapes of keypoints, scores, boxes and meta do not fit.
+        ValueError: the image is not (H, W, 3), or the shapes of keypoints, scores, boxes, labels and meta do not fit.
     """
     canvas = _checked(image, 'draw_poses').copy()
     keypoints = np.asarray(keypoints, dtype=np.float64)
@@ -56,6 +58,8 @@ def draw_poses(
         )
     if scores is not None and np.shape(scores) != keypoints.shape[:2]:
         raise ValueError(f'draw_poses: `scores` must be {keypoints.shape[:2]}, one per keypoint, got {np.shape(scores)}.')
+    if labels is not None and len(labels) != len(keypoints):
+        raise ValueError(f'draw_poses: `labels` needs one text per person ({len(keypoints)}), got {len(labels)}.')
     if bboxes is not None:
         _draw_boxes(canvas, np.asarray(bboxes, dtype=np.float64).reshape(-1, 4))
 
@@ -66,6 +70,9 @@ def draw_poses(
         if shown.any():
             dot, line = _stroke(points[shown], canvas.shape)
             _draw_person(canvas, points, shown, meta, radius=radius or dot, thickness=thickness or line)
+    for points, shown, label in zip(keypoints, drawn, labels or ()):
+        if shown.any():
+            _draw_label(canvas, points[shown], label)
     return canvas
 
 
@@ -99,14 +106,32 @@ def draw_side_by_side(
     return np.hstack(row)
 
 
-def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, *, alpha: float = 0.6) -> np.ndarray:
+def draw_left_out(image: np.ndarray, loss_mask: np.ndarray) -> np.ndarray:
+    """Return `image` with the cells that a loss leaves out darkened and striped.
+
+    Args:
+        image: (H, W, 3) BGR uint8.
+        loss_mask: (h, w), 0 where a cell is left out; its cells are spread over the whole image.
+    """
+    canvas = _checked(image, 'draw_left_out')
+    height, width = canvas.shape[:2]
+    left_out = cv2.resize((np.asarray(loss_mask) == 0).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    stripe = max(4, round(max(height, width) / 60))
+    y, x = np.ogrid[:height, :width]
+    striped = ((x + y) % (2 * stripe) < stripe)[..., None]
+    covered = (0.35 * canvas + striped * 0.35 * np.array(_BOX_BGR)).astype(np.uint8)
+    return np.where(left_out[..., None], covered, canvas)
+
+
+def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, *, alpha: float = 0.6, cell_centers: bool = False) -> np.ndarray:
     """Return `image` with the maximum over all heatmaps laid over it in colour; where the maps are 0 the image stays as it is.
 
     Args:
         image: (H, W, 3) BGR uint8, the picture the heatmaps belong to (for a top-down network its input crop).
-        heatmaps: (K, h, w), any range; negative values count as 0, and the highest one is the full colour. Cell x stands
-            for the pixel x * W / w, the rule of the plain codecs.
+        heatmaps: (K, h, w), any range; negative values count as 0, and the highest one is the full colour.
         alpha: opacity of the colour at the highest value, in 0..1.
+        cell_centers: cell x covers the pixels from x * W / w to (x + 1) * W / w, the rule of the bottom-up codecs; else it
+            stands for the pixel x * W / w, the rule of the plain ones.
     """
     canvas = _checked(image, 'draw_heatmaps')
     heatmaps = np.asarray(heatmaps, dtype=np.float32)
@@ -114,7 +139,9 @@ def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, *, alpha: float = 0.6
         raise ValueError(f'draw_heatmaps: `heatmaps` must be (K, H, W), got {heatmaps.shape}.')
     height, width = canvas.shape[:2]
     strongest = np.nan_to_num(heatmaps).max(axis=0, initial=0.0)
-    cells_to_px = np.diag([width / heatmaps.shape[2], height / heatmaps.shape[1], 1.0])[:2]
+    zoom_x, zoom_y = width / heatmaps.shape[2], height / heatmaps.shape[1]
+    shift = 0.5 if cell_centers else 0.0
+    cells_to_px = np.array([[zoom_x, 0, shift * (zoom_x - 1)], [0, zoom_y, shift * (zoom_y - 1)]])
     heat = cv2.warpAffine(strongest / max(strongest.max(), 1e-12), cells_to_px, (width, height), flags=cv2.INTER_LINEAR)
     color = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_TURBO)
     weight = alpha * heat[..., None]
@@ -156,6 +183,23 @@ def _draw_person(
         cv2.circle(canvas, center, _fixed_length(r), meta.colors[k][::-1], cv2.FILLED, cv2.LINE_AA, _SHIFT)
         if r >= 2.5:  # a dark rim tells a joint from a limb of the same colour
             cv2.circle(canvas, center, _fixed_length(r), _EDGE_BGR, max(1, round(r / 5)), cv2.LINE_AA, _SHIFT)
+
+
+def _draw_label(canvas: np.ndarray, points: np.ndarray, label: str) -> None:
+    """Write on a dark plate above the drawn keypoints (k, 2) of a person, inside the image."""
+    if not label:
+        return
+    size = max(canvas.shape[:2])
+    scale = float(np.clip(0.15 * np.ptp(points, axis=0).max(), 0.018 * size, 0.03 * size)) / 22  # the letters are 22 px high
+    thickness = max(1, round(1.5 * scale))
+    (width, height), _ = cv2.getTextSize(label, _FONT, scale, thickness)
+    margin = max(2, round(0.3 * height))
+    x = np.clip(points[:, 0].mean() - width / 2, margin, max(margin, canvas.shape[1] - width - margin))
+    y = np.clip(points[:, 1].min() - height, height + margin, canvas.shape[0] - margin)
+    left, bottom = round(float(x)), round(float(y))
+    plate = (left - margin, bottom - height - margin), (left + width + margin, bottom + margin)
+    cv2.rectangle(canvas, *plate, _EDGE_BGR, cv2.FILLED)
+    cv2.putText(canvas, label, (left, bottom), _FONT, scale, (255, 255, 255), thickness, cv2.LINE_AA)
 
 
 def _nearest(points: np.ndarray, shown: np.ndarray) -> np.ndarray:

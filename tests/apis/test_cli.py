@@ -19,7 +19,7 @@ from mmpose_lite.apis.cli import (
     parse_value,
     run_command,
 )
-from mmpose_lite.engine.errors import ConfigError, RunError
+from mmpose_lite.errors import ConfigError, RunError
 from mmpose_lite.registry import ArgumentError, UnknownTypeError
 
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 
 from mmpose_lite.apis.infer import inference, init_model
-from mmpose_lite.engine.checkpoint import UntrustedCheckpointError
+from mmpose_lite.checkpoints.reading import UntrustedCheckpointError
 from mmpose_lite.engine.config import ConfigError, load_config
 from tests.brightest import spots, write_project
 
@@ -144,8 +144,11 @@ def test_wrong_calls_are_named(model: BaseModel, tmp_path: Path) -> None:
 
 def test_wrong_models_are_named(tmp_path: Path) -> None:
     config, checkpoint = write_project(tmp_path)
-    with pytest.raises(ValueError, match='no model zoo'):
+    with pytest.raises(ConfigError, match='no published weights called'):
         init_model(config, pretrained=True)
+    for wrong in ((load_config(config),), (config, checkpoint)):
+        with pytest.raises(ValueError, match='`pretrained` needs a name as `config`, and no `checkpoint`'):
+            init_model(*wrong, pretrained=True)
     with pytest.raises(ConfigError, match='does not exist'):
         init_model(tmp_path / 'gone.py')
     with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
@@ -175,5 +178,7 @@ def test_the_documented_import() -> None:
 
     assert apis.init_model is init_model
     assert apis.inference is inference
+    assert apis.OksTracker([0.1]).update(np.zeros((1, 1, 2)), np.ones((1, 1))).tolist() == [0]
+    assert apis.OneEuroSmoother(fps=25).fps == 25
     with pytest.raises(AttributeError, match='has no attribute'):
         _ = apis.infer_model

@@ -1,7 +1,5 @@
-"""Reading and writing for inference: what is found, streamed, written whole or not at all, and how failures are named."""
+"""Reading pictures and writing videos: what is found, streamed, written whole or not at all, and how failures are named."""
 
-import gc
-import json
 import tracemalloc
 from pathlib import Path
 
@@ -9,12 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmpose_lite.apis.media import (
-    MediaError,
-    ResultWriter,
-    VideoWriter,
-    find_sources,
-)
+from mmpose_lite.apis import media
+from mmpose_lite.apis.media import MediaError, VideoWriter, find_sources
 
 
 def picture(path: Path, value: int = 100, size: tuple[int, int] = (32, 24)) -> Path:
@@ -88,6 +82,47 @@ def test_a_video_gives_its_frames_in_order(tmp_path: Path, name: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize('broken', [[3], [0], [5, 6, 7], [2, 9]])
+def test_frames_that_cannot_be_decoded_are_left_out(tmp_path: Path, broken: list[int]) -> None:
+    whole = video(tmp_path / 'whole.avi', frames=12)
+    content = bytearray(whole.read_bytes())
+    first = content.index(b'movi')  # the name of the chunks also stands in the header
+    starts = [i for i in range(first, len(content)) if content[i : i + 4] == b'00dc'][:12]
+    for frame in broken:
+        size = int.from_bytes(content[starts[frame] + 4 : starts[frame] + 8], 'little')
+        content[starts[frame] + 8 : starts[frame] + 8 + size] = bytes(size)
+    (tmp_path / 'scratched.avi').write_bytes(content)
+    (source,) = find_sources([tmp_path / 'scratched.avi'])
+    with pytest.warns(UserWarning, match=rf'scratched\.avi: {len(broken)} of 12 frames cannot be decoded and are left out'):
+        frames = list(source.frames())
+    good = [i for i in range(12) if i not in broken]
+    assert [frame.index for frame in frames] == good
+    assert [frame.name for frame in frames] == [f'scratched.avi#{i}' for i in good]
+    assert [float(f.image.mean()) for f in frames] == pytest.approx([20 * i for i in good], abs=4)
+
+
+@pytest.mark.parametrize('degrees', [90, 270])
+def test_a_portrait_video_stands_upright(tmp_path: Path, degrees: int) -> None:
+    """Phones write landscape frames and a matrix in the track header that turns them."""
+    marked = np.zeros((48, 64, 3), np.uint8)
+    marked[:16, :16] = 255  # the corner tells how the picture was turned
+    with VideoWriter(tmp_path / 'phone.mp4', fps=10.0) as writer:
+        for _ in range(5):
+            writer.add(marked)
+    content = bytearray((tmp_path / 'phone.mp4').read_bytes())
+    header = content.index(b'tkhd')
+    assert content[header + 4] == 0  # version: times of 32 bits
+    start = header + 4 + 4 + 20 + 8 + 8
+    one = 1 << 16
+    matrix = [0, one, 0, -one, 0, 0, 48 * one, 0, 1 << 30] if degrees == 90 else [0, -one, 0, one, 0, 0, 0, 64 * one, 1 << 30]
+    content[start : start + 36] = b''.join(value.to_bytes(4, 'big', signed=True) for value in matrix)
+    (tmp_path / 'phone.mp4').write_bytes(content)
+    frames = list(find_sources([tmp_path / 'phone.mp4'])[0].frames())
+    assert [frame.image.shape for frame in frames] == [(64, 48, 3)] * 5
+    upright = np.rot90(marked, {90: -1, 270: 1}[degrees])
+    assert np.abs(frames[0].image.astype(int) - upright).mean() < 12
+
+
 def test_a_video_is_read_in_constant_memory(tmp_path: Path) -> None:
     (source,) = find_sources([video(tmp_path / 'long.avi', frames=60, size=(320, 240))])
     tracemalloc.start()
@@ -135,6 +170,32 @@ def test_video_writer_names_what_it_cannot_write(tmp_path: Path) -> None:
             writer.add(np.zeros((64, 48, 3), np.uint8))
 
 
+def test_without_an_encoder_motion_jpeg_is_written_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(media._FOURCC, '.mp4', 'ZZZZ')
+    with pytest.warns(
+        UserWarning, match=r'cannot write .*clip\.mp4 \(ZZZZ, 64 x 48, 10 fps\); .*clip\.mp4\.avi is written instead'
+    ):
+        video(tmp_path / 'clip.mp4', frames=4)
+    assert [path.name for path in tmp_path.iterdir()] == ['clip.mp4.avi']
+    (source,) = find_sources([tmp_path])
+    assert len(list(source.frames())) == 4
+    assert source.fps() == pytest.approx(10.0)
+    monkeypatch.setitem(media._FOURCC, '.avi', 'ZZZZ')
+    with pytest.raises(RuntimeError, match=r'this OpenCV cannot write .*other\.avi \(ZZZZ'):
+        video(tmp_path / 'other.avi')
+    assert [path.name for path in tmp_path.iterdir()] == ['clip.mp4.avi']
+
+
+def test_sizes_and_rates_are_kept(tmp_path: Path) -> None:
+    for name, fps in (('a.mp4', 29.97), ('b.avi', 24.0), ('c.mp4', 59.94)):
+        with VideoWriter(tmp_path / name, fps=fps) as writer:
+            for _ in range(3):
+                writer.add(np.zeros((50, 66, 3), np.uint8))
+        (source,) = find_sources([tmp_path / name])
+        assert source.fps() == pytest.approx(fps, abs=0.01)
+        assert next(source.frames()).image.shape == (50, 66, 3)
+
+
 def test_a_video_that_fails_leaves_no_file(tmp_path: Path) -> None:
     def fail() -> None:
         with VideoWriter(tmp_path / 'clip.mp4', fps=10) as writer:
@@ -144,75 +205,3 @@ def test_a_video_that_fails_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert list(tmp_path.iterdir()) == []
-
-
-def people(n: int, k: int = 3) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return dict(
-        keypoints=rng.uniform(0, 100, (n, k, 2)).astype(np.float32),
-        keypoint_scores=rng.uniform(0, 1, (n, k)).astype(np.float32),
-        bboxes=np.array([[10, 20, 40, 80]] * n, np.float32).reshape(n, 4),
-        bbox_scores=np.full(n, 0.5, np.float32),
-    )
-
-
-def test_results_are_coco_results(tmp_path: Path) -> None:
-    given = people(2)
-    with ResultWriter(tmp_path / 'out' / 'results.json') as writer:
-        writer.add(7, 'a.jpg', **given, category_id=3)
-        writer.add(8, 'empty.jpg', **people(0))
-        writer.add(9, 'b.jpg', **people(1))
-        assert not (tmp_path / 'out' / 'results.json').exists()
-    entries = json.loads((tmp_path / 'out' / 'results.json').read_text())
-    assert [(e['image_id'], e['file_name'], e['category_id']) for e in entries] == [(7, 'a.jpg', 3)] * 2 + [(9, 'b.jpg', 1)]
-    triples = np.array(entries[1]['keypoints']).reshape(3, 3)
-    assert max(len(str(value)) for value in triples[:, :2].ravel().tolist()) <= len('99.99')
-    np.testing.assert_allclose(triples[:, :2], given['keypoints'][1], atol=0.0051)
-    np.testing.assert_allclose(triples[:, 2], given['keypoint_scores'][1], atol=1e-6)
-    assert entries[1]['bbox'] == [10, 20, 30, 60]
-    assert entries[1]['score'] == pytest.approx(0.5 * given['keypoint_scores'][1].mean(), abs=1e-5)
-
-
-def test_no_result_is_still_a_list(tmp_path: Path) -> None:
-    with ResultWriter(tmp_path / 'results.json'):
-        pass
-    assert json.loads((tmp_path / 'results.json').read_text()) == []
-
-
-def test_results_stay_whole_when_the_run_fails(tmp_path: Path) -> None:
-    target = tmp_path / 'results.json'
-    target.write_text('[]')
-
-    def fail() -> None:
-        with ResultWriter(target) as writer:
-            writer.add(1, 'a.jpg', **people(1))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert target.read_text() == '[]'
-    assert [p.name for p in tmp_path.iterdir()] == ['results.json']
-
-
-def test_results_refuse_values_that_json_cannot_hold(tmp_path: Path) -> None:
-    given = people(1)
-    given['keypoints'][0, 1, 0] = np.nan
-    with (
-        pytest.raises(ValueError, match=r'person 0 of a\.jpg has a value that is not finite'),
-        ResultWriter(tmp_path / 'r.json') as w,
-    ):
-        w.add(1, 'a.jpg', **given)
-
-
-def test_results_are_written_in_constant_memory(tmp_path: Path) -> None:
-    given = people(20, k=17)
-    with ResultWriter(tmp_path / 'results.json') as writer:
-        writer.add(0, 'a.jpg', **given)
-        gc.collect()
-        tracemalloc.start()
-        for i in range(100):
-            writer.add(i, 'a.jpg', **given)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    assert (tmp_path / 'results.json').stat().st_size > 500_000
-    assert peak < 200_000

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from mmpose_lite.codecs import HeatmapCodec
 from mmpose_lite.registry import CODECS, ArgumentError
+from mmpose_lite.structures import KeypointMeta
 from tests.parity import functions
 
 CODEC = dict(type='HeatmapCodec', input_size=(192, 256), heatmap_size=(48, 64), sigma=2.0)
@@ -128,7 +130,7 @@ def test_maps_of_any_precision_are_decoded_in_float32(codec: HeatmapCodec, dtype
     [
         (dict(input_size=(0, 4)), r'`input_size` must be \(w, h\) of positive numbers, got \(0, 4\)'),
         (dict(heatmap_size=(48,)), r'`heatmap_size` must be \(w, h\) of positive numbers, got \(48,\)'),
-        (dict(sigma=0), '`sigma` must be positive, got 0'),
+        (dict(sigma=0), '`sigma` must be a positive number or one for each keypoint, got 0'),
         (dict(variant='mrsa'), r"`variant` must be one of \('msra', 'dark', 'udp'\), got 'mrsa'"),
         (dict(blur_kernel_size=10), '`blur_kernel_size` must be odd, got 10'),
     ],
@@ -153,3 +155,61 @@ def test_wrong_calls() -> None:
 
 def test_says_what_it_is() -> None:
     assert repr(CODECS.build(CODEC)) == 'HeatmapCodec(msra, input (192, 256), heatmap (48, 64), sigma 2.0)'
+
+
+@pytest.mark.parametrize('variant', ['msra', 'dark', 'udp'])
+def test_a_sigma_for_each_keypoint(variant: str) -> None:
+    """Map k is that of a codec with the one sigma k."""
+    sigmas = (1.0, 1.7, 3.0)
+    keypoints, visible = people(4)
+    keypoints, visible = keypoints[:, :, :3], visible[:, :, :3]
+    heatmaps, weights = CODECS.build({**CODEC, 'variant': variant, 'sigma': sigmas}).encode(keypoints, visible)
+    for k, sigma in enumerate(sigmas):
+        expected, expected_weights = CODECS.build({**CODEC, 'variant': variant, 'sigma': sigma}).encode(keypoints, visible)
+        torch.testing.assert_close(heatmaps[:, k], expected[:, k])
+        torch.testing.assert_close(weights[:, k], expected_weights[:, k])
+
+
+def test_sigmas_that_follow_the_oks() -> None:
+    codec = CODECS.build({**CODEC, 'sigma_meta': 'coco17'})
+    meta = KeypointMeta.load('coco17')
+    assert np.mean(codec.sigma) == pytest.approx(2.0)
+    np.testing.assert_allclose(np.array(codec.sigma) / codec.sigma[0], np.array(meta.sigmas) / meta.sigmas[0])
+    heatmaps, _ = codec.encode(*people(1))
+    areas = heatmaps[0].sum(dim=(1, 2))
+    assert areas[meta.keypoints.index('left_hip')] > 5 * areas[meta.keypoints.index('left_eye')]
+    assert f'sigma {min(codec.sigma):.3g} to {max(codec.sigma):.3g}' in repr(codec)
+
+
+def test_targets_at_full_resolution() -> None:
+    """Made at the size of the input, a peak is exactly 1 wherever the keypoint lies; resized from or to there, it is not."""
+    full = CODECS.build(dict(type='HeatmapCodec', input_size=(48, 64), heatmap_size=(48, 64), sigma=2.0))
+    keypoints, visible = (torch.rand(2, 1, 17, 2) * (torch.tensor((47.0, 63.0)))), torch.ones(2, 1, 17)
+    heatmaps, _ = full.encode(keypoints, visible)
+    assert (heatmaps.amax(dim=(2, 3)) == 1).all()
+    decoded, _ = full.decode(heatmaps)
+    assert (decoded - keypoints[:, 0]).abs().max() <= 0.5 + 1e-5  # half a cell, which is half a px
+    quarter, _ = CODECS.build(dict(type='HeatmapCodec', input_size=(48, 64), heatmap_size=(12, 16), sigma=0.5)).encode(
+        keypoints, visible
+    )
+    assert (interpolate(heatmaps, scale_factor=0.25, mode='bilinear').amax(dim=(2, 3)) < 1).all()
+    assert (interpolate(quarter, scale_factor=4, mode='bilinear').amax(dim=(2, 3)) < 1).all()
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(sigma=(1.0, -2.0)), r'`sigma` must be a positive number or one for each keypoint, got \(1.0, -2.0\)'),
+        (dict(sigma=()), '`sigma` must be a positive number'),
+        (dict(sigma=(1.0, 2.0), sigma_meta='coco17'), '`sigma_meta` shares out one `sigma`, got 2 of them'),
+        (dict(sigma_meta='coco16'), 'must be one of'),
+    ],
+)
+def test_wrong_sigmas(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CODECS.build({**CODEC, **options})
+
+
+def test_sigmas_for_other_keypoints() -> None:
+    with pytest.raises(ValueError, match=r'`sigma` must be one number or one for each keypoint \(17\), got 3'):
+        CODECS.build({**CODEC, 'sigma': (1.0, 2.0, 3.0)}).encode(*people(1))

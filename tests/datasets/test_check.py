@@ -68,9 +68,19 @@ def set_point(annotation: dict, name: str, value: list) -> None:
     annotation['keypoints'][3 * k : 3 * k + 3] = value
 
 
+def unlabel(annotation: dict, segmentation: object) -> None:
+    annotation.update(keypoints=[0] * 51, num_keypoints=0, segmentation=segmentation)
+
+
 # name -> (change of content `c` in the folder `d`, code, ids)
 Seed = Callable[[dict, Path], object]
 DEFECTS: dict[str, tuple[Seed, str, tuple[int, ...]]] = {
+    'segmentation of words': (lambda c, d: unlabel(c['annotations'][1], 'none'), 'segmentation', (20,)),
+    'RLE of another size': (
+        lambda c, d: unlabel(c['annotations'][1], dict(size=[10, 10], counts=[100])),
+        'segmentation',
+        (20,),
+    ),
     'file missing': (lambda c, d: (d / '3.jpg').unlink(), 'missing-image', (3,)),
     'file in a missing folder': (lambda c, d: c['images'][1].update(file_name='no/2.jpg'), 'missing-image', (2,)),
     'file is a text': (lambda c, d: (d / '2.jpg').write_text('none'), 'broken-image', (2,)),
@@ -179,6 +189,13 @@ def test_derived_keys_may_be_absent(content: dict, img_dir: Path) -> None:
     del content['annotations'][0]['keypoints'], content['annotations'][0]['num_keypoints']  # a person with a box only
     for image in content['images']:
         del image['width'], image['height']
+    assert found(check(content, img_dir)) == {}
+
+
+def test_segmentations_that_are_used_or_not_needed(content: dict, img_dir: Path) -> None:
+    unlabel(content['annotations'][0], [[1, 1, 5, 1, 5, 5]])
+    unlabel(content['annotations'][1], dict(size=[HEIGHT, WIDTH], counts=[HEIGHT * WIDTH]))
+    content['annotations'][2]['segmentation'] = 'of a labelled person, which nothing reads'
     assert found(check(content, img_dir)) == {}
 
 

@@ -54,6 +54,15 @@ def test_an_item(tmp_path: Path) -> None:
     assert 'head_sizes' not in item
 
 
+def test_occluded_keypoints_can_be_left_out(tmp_path: Path) -> None:
+    write_coco(tmp_path, [person(7, 1, keypoints=POINTS), person(8, 1, keypoints=[1, 2, 1, 0, 0, 0, 0, 0, 0])])
+    assert ids(build(tmp_path)) == [7, 8]
+    assert build(tmp_path)[0]['keypoints_visible'].tolist() == [[1, 1, 0]]
+    without = build(tmp_path, use_occluded=False)
+    assert ids(without) == [7]  # the other has nothing else labelled
+    assert without[0]['keypoints_visible'].tolist() == [[1, 0, 0]]
+
+
 def test_the_metainfo_tells_metrics_what_they_need(tmp_path: Path) -> None:
     metainfo = build(tmp_path, [person(1, 1)]).metainfo
     assert metainfo['keypoint_meta'].keypoints == tuple(META['keypoints'])

@@ -107,7 +107,7 @@ def test_split_out_of_range(folder: Path, num_train: int) -> None:
 def test_wrong_mat_files(folder: Path) -> None:
     mat_file = folder / 'joints.mat'
     savemat(mat_file, dict(points=np.zeros(3)))
-    with pytest.raises(ValueError, match=r"`joints` is missing, the file holds \['points'\]"):
+    with pytest.raises(ValueError, match=r"the variable `joints` is missing, the file holds \['points'\]"):
         convert(folder)
     savemat(mat_file, dict(joints=np.zeros((16, 3, 5))))
     with pytest.raises(ValueError, match=r'must be \(14, 3, N\) .* got \(16, 3, 5\)'):

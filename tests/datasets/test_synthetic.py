@@ -202,7 +202,7 @@ def test_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError('disk full')
 
-    monkeypatch.setattr(synthetic, 'render_scene', fail)
+    monkeypatch.setattr(synthetic, '_render', fail)
     with pytest.raises(OSError, match='disk full'):
         render_people(tmp_path / 'people', num_workers=0, **SMALL)
     assert list(tmp_path.iterdir()) == []

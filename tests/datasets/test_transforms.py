@@ -243,7 +243,8 @@ def test_without_keypoints_as_with_a_detectors_boxes() -> None:
 def test_what_is_packed() -> None:
     pack = dict(type='PackPoseInputs', meta_keys=('camera',), instance_keys=('ages',))
     packed = run(sample(camera='left', ages=np.ones(1)), dict(type='LoadImage'), CENTER, CROP, pack)
-    assert list(packed) == ['inputs', 'instances', 'metainfo']
+    assert list(packed) == ['inputs', 'instances', 'maps', 'metainfo']
+    assert packed['maps'] == {}
     assert packed['inputs'].flags['C_CONTIGUOUS']
     assert set(packed['instances']) == {
         *('bboxes', 'bbox_scores', 'keypoints', 'keypoints_input', 'keypoints_visible', 'areas', 'ages'),
@@ -282,7 +283,7 @@ def test_wrong_samples() -> None:
 
 @pytest.mark.parametrize('step', [FLIP, MOVE, dict(type='RandomHalfBody')])
 def test_after_the_crop_it_is_too_late_to_move(step: dict) -> None:
-    with pytest.raises(RuntimeError, match=f'{step["type"]}: .* must come before TopdownAffine'):
+    with pytest.raises(RuntimeError, match=f'{step["type"]}: .* must come before the affine step'):
         run(sample(), CENTER, CROP, step)
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mmpose_lite.engine.errors import ConfigError
 from mmpose_lite.engine.loops import IterBasedTrainLoop
 from mmpose_lite.engine.runner import Runner
+from mmpose_lite.errors import ConfigError
 from tests.tiny import make_runner, rows, write_config
 
 ITERATIONS = """

@@ -212,7 +212,7 @@ def test_ground_truth_is_a_copy_and_ignores_what_has_no_area():
 
 def test_score_modes():
     boxes, scores = np.array([0.5, 0.8]), np.array([[0.9, 0.3, 0.1], [0.1, 0.2, 0.0]])
-    for mode, expected in (('bbox', [0.5, 0.8]), ('keypoint', [0.6, 0]), ('bbox_keypoint', [0.3, 0])):
+    for mode, expected in (('bbox', [0.5, 0.8]), ('keypoint', [1.3 / 3, 0.1]), ('bbox_keypoint', [0.3, 0])):
         assert instance_scores(boxes, scores, mode=mode, keypoint_score_thr=0.2).tolist() == pytest.approx(expected)
 
 

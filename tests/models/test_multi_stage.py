@@ -13,6 +13,7 @@ from mmpose_lite.models.backbones.hourglass import HourglassNet
 from mmpose_lite.models.backbones.mspn import MSPN
 from mmpose_lite.models.backbones.resnet import ResNet
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.ops.heatmap_resize import resize_maps
 from mmpose_lite.registry import BACKBONES, HEADS, MODELS, NECKS
 from mmpose_lite.structures import SampleBatch
 from tests.conftest import REPO
@@ -369,3 +370,16 @@ def test_wrong_calls() -> None:
         NECKS.build(dict(type='CPNGlobalNet', in_channels=(4, 8)))([torch.zeros(1, 4, 8, 8)])
     with pytest.raises(ValueError, match='needs two or more maps'):
         NECKS.build(dict(type='CPNGlobalNet', in_channels=(4,)))
+
+
+@pytest.mark.parametrize('name', ['MegviiHeatmapCodec', 'HeatmapCodec'])
+def test_scales_of_the_last_set_are_averaged(name: str) -> None:
+    codec = LEVELS if name == 'MegviiHeatmapCodec' else HEATMAPS
+    head = HEADS.build(dict(type='CPMHead', num_stages=2, final_layer=None, codec=codec), meta='lsp14')
+    first, second = torch.rand(2, K, 16, 16), torch.rand(2, K, 24, 24)
+    (merged,) = head.merge_scales([(torch.zeros_like(first), first), (torch.zeros_like(second), second)])
+    frame = {'MegviiHeatmapCodec': 'middle', 'HeatmapCodec': 'origin'}[name]
+    torch.testing.assert_close(merged, (first + resize_maps(second, (16, 16), frame=frame)) / 2)
+    keypoints, scores = head.decode((merged,))
+    assert (keypoints.shape, scores.shape) == ((2, K, 2), (2, K))
+    assert head.input_frame == 'origin'

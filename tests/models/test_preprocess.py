@@ -1,6 +1,9 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mmpose_lite.models.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from mmpose_lite.registry import PREPROCESSORS
@@ -36,17 +39,25 @@ def test_what_the_network_gets() -> None:
     before = data['inputs'].clone()
     out = PREPROCESSORS.build(dict(type='PoseDataPreprocessor'))(data, training=True)
     assert out['inputs'].dtype == torch.float32
-    assert out['inputs'].is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(data['inputs'], before)
     assert isinstance(out['data_samples'].keypoints, torch.Tensor)
     assert out['data_samples'].metainfo == data['data_samples'].metainfo
     assert isinstance(data['data_samples'].keypoints, np.ndarray)
 
 
-def test_the_memory_format_is_the_engines_choice() -> None:
+def test_inputs_have_the_memory_format_of_the_network() -> None:
     preprocess = PREPROCESSORS.build(dict(type='PoseDataPreprocessor'))
-    preprocess.memory_format = torch.contiguous_format
-    assert preprocess(batch())['inputs'].is_contiguous()
+    network = nn.ModuleDict(dict(data_preprocessor=preprocess, conv=nn.Conv2d(3, 4, 3)))
+    assert preprocess(batch())['inputs'].is_contiguous()  # whatever the memory format of the batch
+    for memory_format in (torch.channels_last, torch.contiguous_format):
+        network.to(memory_format=memory_format).float()
+        assert preprocess.memory_format == memory_format
+        for part in (network, copy.deepcopy(network)):
+            inputs = part['data_preprocessor'](batch())['inputs']
+            assert inputs.is_contiguous(memory_format=memory_format)
+            assert part['conv'].weight.is_contiguous(memory_format=memory_format)
+    preprocess.memory_format = torch.channels_last  # by hand
+    assert preprocess(batch())['inputs'].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_own_numbers() -> None:

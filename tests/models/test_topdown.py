@@ -7,11 +7,12 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from mmpose_lite.datasets import pose_collate
 from mmpose_lite.models.heads.pose.heatmap_head import HeatmapHead
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps
-from mmpose_lite.registry import BACKBONES, HEADS, MODELS, NECKS, TRANSFORMS
+from mmpose_lite.registry import BACKBONES, CODECS, HEADS, MODELS, NECKS, TRANSFORMS
 from mmpose_lite.structures import SampleBatch
 
 META = dict(keypoints=['head', 'left_hand', 'right_hand'])
@@ -54,7 +55,7 @@ class PreparedHead(HeatmapHead):
         return self.answers.pop(0)
 
 
-def prepared(variant: str = 'msra', **test_cfg: bool) -> nn.Module:
+def prepared(variant: str = 'msra', **test_cfg: Any) -> nn.Module:
     """Return a model whose head gives what a test puts into `head.answers`."""
     head = dict(type='PreparedHead', codec={**CODEC, 'variant': variant})
     return MODELS.build({**MODEL, 'backbone': dict(type='Pixels'), 'head': head, 'test_cfg': test_cfg}).eval()
@@ -134,6 +135,50 @@ def test_the_flip_test_averages_with_the_mirrored_crop() -> None:
         np.testing.assert_allclose([p.pred_instances.keypoint_scores[0] for p in predictions], scores)
         plain, mirrored = model.head.seen
         assert torch.equal(mirrored, plain.flip(-1))
+
+
+@pytest.mark.parametrize('flip_test', [False, True])
+@pytest.mark.parametrize('variant', ['msra', 'dark', 'udp'])
+def test_scales_are_averaged(variant: str, flip_test: bool) -> None:
+    """Perfect maps of each size, averaged, still give the keypoints; passes come in the order of the scales."""
+    model = prepared(variant, flip_test=flip_test, shift_heatmap=variant != 'udp', scales=(2.0, 1, 0.5))
+    batch = crops(BOXES, udp=variant == 'udp')
+    sizes = [(64, 96), (128, 192), (32, 64)]  # 48 is no multiple of 32
+    for size in sizes:
+        codec = CODECS.build({**CODEC, 'variant': variant, 'input_size': size, 'heatmap_size': (size[0] // 4, size[1] // 4)})
+        keypoints = torch.as_tensor(batch['data_samples'].keypoints_input)
+        gap = 1 if variant == 'udp' else 0
+        keypoints = keypoints * torch.tensor([(new - gap) / (old - gap) for new, old in zip(size, INPUT_SIZE)])
+        for mirrored in [False, True][: 1 + flip_test]:
+            if mirrored:
+                keypoints = keypoints[:, SWAPS].clone()
+                keypoints[..., 0] = size[0] - 1 - keypoints[..., 0]
+            model.head.answers.append(codec.encode(keypoints[:, None], torch.ones(3, 1, 3))[0])
+    predictions = model.test_step(batch)
+    for number, (sample, tolerance) in enumerate(zip(predictions, half_cell(predictions))):
+        gt = batch['data_samples'].keypoints[number]
+        assert np.abs(sample.pred_instances.keypoints[0] - gt).max() <= 1.2 * tolerance
+    shapes = [tuple(seen.shape[:1:-1]) for seen in model.head.seen]
+    assert shapes == [size for size in sizes for _ in range(1 + flip_test)]
+
+
+@pytest.mark.parametrize('variant', ['dark', 'udp'])
+def test_scales_show_the_same_point(variant: str) -> None:
+    """A network that only thins out the crop finds a soft dot at the same place with several scales as with one."""
+    point = torch.tensor([24.3, 63.6])
+    y, x = torch.meshgrid(torch.arange(96.0), torch.arange(64.0), indexing='ij')
+    dot = torch.exp(-((x - point[0]) ** 2 + (y - point[1]) ** 2) / (2 * 8.0**2)).expand(1, 3, 96, 64)
+    stretch = [(n - 1) / n for n in INPUT_SIZE] if variant == 'udp' else (1.0, 1.0)  # see HeatmapCodec.decode
+    model = prepared(variant, scales=(1, 0.5, 2))
+    model.head.forward = lambda feats: (
+        feats[-1][..., ::4, ::4]
+        if variant == 'dark'
+        else interpolate(feats[-1], size=[n // 4 for n in feats[-1].shape[-2:]], mode='bilinear', align_corners=True)
+    )
+    once, _ = model.head.decode(model.head((dot,)))
+    several, _ = model.head.decode(model.merge_passes(model.head((dot,)), dot))
+    np.testing.assert_allclose(several, once, atol=0.02)  # px
+    np.testing.assert_allclose(once[0] * torch.tensor(stretch), point.expand(3, 2), atol=0.02)
 
 
 def test_without_flip_test_the_network_runs_once() -> None:
@@ -239,7 +284,7 @@ def test_augmented_crops_are_not_evaluated(augment: dict) -> None:
 
 
 def test_wrong_arguments() -> None:
-    with pytest.raises(ValueError, match=r"`test_cfg` takes \('flip_test', 'shift_heatmap', 'with_loss'\), got \['flip_tset'\]"):
+    with pytest.raises(ValueError, match=r"`test_cfg` takes \('flip_test', .*'shift_heatmap'\), got \['flip_tset'\]"):
         MODELS.build({**MODEL, 'test_cfg': dict(flip_tset=True)})
     with pytest.raises(ValueError, match='`out_channels` must be the 3 keypoints of `meta`, got 17'):
         MODELS.build({**MODEL, 'head': {**MODEL['head'], 'out_channels': 17}})
@@ -250,6 +295,11 @@ def test_wrong_arguments() -> None:
 
     with pytest.raises(ValueError, match='needs a head with merge_flipped; Headless has none'):
         MODELS.build({**MODEL, 'head': dict(type='Headless'), 'test_cfg': dict(flip_test=True)})
+    with pytest.raises(ValueError, match='needs a head with merge_scales; Headless has none'):
+        MODELS.build({**MODEL, 'head': dict(type='Headless'), 'test_cfg': dict(scales=(1, 2))})
+    for scales in ((0.5, 2), (1, 1), (1, -1)):
+        with pytest.raises(ValueError, match=r'`test_cfg\.scales` must be different positive numbers, 1 among them'):
+            prepared(scales=scales)
 
 
 def test_wrong_calls() -> None:
@@ -257,6 +307,6 @@ def test_wrong_calls() -> None:
     with pytest.raises(ValueError, match=r"`mode` must be one of \('tensor', 'loss', 'predict'\), got 'los'"):
         model(inputs, mode='los')
     for mode in ('loss', 'predict'):
-        with pytest.raises(ValueError, match=f"mode '{mode}' needs `data_samples`, the people in the crops, got None"):
+        with pytest.raises(ValueError, match=f"mode '{mode}' needs `data_samples`, the people in the inputs, got None"):
             model(inputs, mode=mode)
     assert not model.head.seen

@@ -1,10 +1,12 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
+from mmpose_lite.checkpoints.reading import torchvision_url
 from mmpose_lite.engine.config import load_config
 from mmpose_lite.models.backbones.vgg import VGG
 from mmpose_lite.registry import BACKBONES, MODELS
@@ -25,16 +27,12 @@ def test_the_config_of_vgg16bn_has_the_keys_of_the_reference(shared: Path) -> No
 
 @pytest.mark.parametrize('depth', [11, 13, 16, 19])
 @pytest.mark.parametrize('with_norm', [False, True])
-def test_weights_and_outputs_are_torchvisions(depth: int, with_norm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_and_outputs_are_torchvisions(depth: int, with_norm: bool, torchvision_file: Callable[..., None]) -> None:
     name = f'vgg{depth}_bn' if with_norm else f'vgg{depth}'
     theirs = getattr(torchvision.models, name)(num_classes=1).eval()
     theirs.classifier = nn.Linear(1, 1)  # its 120 million weights are of no use here
 
-    def fake(url: str, **args: object) -> dict[str, Tensor]:
-        assert f'/{name}-' in url
-        return theirs.state_dict()
-
-    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', fake)
+    torchvision_file(torchvision_url(name).rpartition('/')[2], theirs.state_dict())
     ours = VGG(depth, with_norm=with_norm, init_cfg=dict(type='Pretrained', checkpoint=f'torchvision://{name}')).eval()
     ours.init_weights()
     x = torch.randn(1, 3, 64, 32)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional
 
@@ -118,6 +119,19 @@ def test_pretrained_weights_of_another_grid(tmp_path: Path, shape: tuple[int, in
     torch.testing.assert_close(model.pos_embed.detach(), source._positions((4, 3)).detach())
 
 
+def test_weights_under_torchvisions_names_on_a_square_grid(tmp_path: Path) -> None:
+    theirs = torchvision.models.VisionTransformer(48, 16, num_layers=2, num_heads=2, hidden_dim=24, mlp_dim=96)  # 3 x 3 patches
+    torch.save(theirs.state_dict(), tmp_path / 'vit.pth')
+    model = thin(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'vit.pth')))
+    model.init_weights()
+    layer = theirs.encoder.layers.encoder_layer_1
+    assert torch.equal(model.layers[1].attn.qkv.weight, layer.self_attention.in_proj_weight)
+    assert torch.equal(model.layers[1].ffn.layers[0][0].weight, layer.mlp[0].weight)
+    corner = theirs.encoder.pos_embedding[:, 1:].transpose(1, 2).unflatten(2, (3, 3))
+    expected = nn.functional.interpolate(corner, size=(4, 3), mode='bicubic', align_corners=False).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(model.pos_embed.detach(), expected.detach())
+
+
 @pytest.mark.parametrize('simple', [False, True])
 def test_a_thin_network_learns_one_batch(simple: bool) -> None:
     backbone = dict(type='VisionTransformer', arch=dict(TINY), img_size=(64, 64), drop_path_rate=0.1)
@@ -137,6 +151,13 @@ def test_feature_map_processor() -> None:
     assert torch.equal(FeatureMapProcessor()((x,))[0], x)
     with pytest.raises(ValueError, match='`scale_factor` must be positive, got 0'):
         FeatureMapProcessor(scale_factor=0)
+
+
+def test_feature_map_processor_joins_maps_at_the_size_of_the_first() -> None:
+    fine, coarse = torch.randn(2, 3, 4, 4), torch.tensor([0.0, 4.0]).expand(2, 1, 2, 2)
+    (joined,) = FeatureMapProcessor(concat=True)((fine, coarse))
+    assert torch.equal(joined[:, :3], fine)
+    torch.testing.assert_close(joined[:, 3], torch.tensor([0.0, 1.0, 3.0, 4.0]).expand(2, 4, 4))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ HAND = dict(name='hand', keypoints=['wrist', 'left_tip', 'right_tip'], limbs=[['
 
 
 @pytest.mark.parametrize(
-    ('name', 'num_keypoints', 'num_limbs'), [('coco17', 17, 19), ('lsp14', 14, 14), ('mpii16', 16, 15), ('rhd21', 21, 20)]
+    ('name', 'num_keypoints', 'num_limbs'),
+    [('coco17', 17, 19), ('lsp14', 14, 14), ('mpii16', 16, 15), ('rhd21', 21, 20), ('halpe26', 26, 27)],
 )
 def test_builtin(name: str, num_keypoints: int, num_limbs: int) -> None:
     meta = KeypointMeta.load(name)
@@ -45,6 +46,55 @@ def test_the_joints_of_lsp_have_cocos_sigmas() -> None:
     coco, lsp = KeypointMeta.load('coco17'), KeypointMeta.load('lsp14')
     sigma = dict(zip(coco.keypoints, coco.sigmas))
     assert [value for name, value in zip(lsp.keypoints, lsp.sigmas) if value != sigma.get(name)] == [0.026, 0.026]  # neck, top
+
+
+def test_halpe_is_coco_and_nine_more() -> None:
+    coco, halpe = KeypointMeta.load('coco17'), KeypointMeta.load('halpe26')
+    assert halpe.keypoints[:17] == coco.keypoints
+    assert halpe.sigmas[:17] == coco.sigmas
+    assert halpe.keypoints[17:21] == ('head', 'neck', 'hip', 'left_big_toe')
+    assert {halpe.keypoints[i] for i in halpe.lower_body} >= {'hip', 'left_heel', 'right_small_toe'}
+
+
+# The numbers of face points that change places, and all sigmas, as https://github.com/jin-s13/COCO-WholeBody publishes them.
+FACE_PAIRS = (
+    '0 16 1 15 2 14 3 13 4 12 5 11 6 10 7 9 17 26 18 25 19 24 20 23 21 22 31 35 32 34 36 45 37 44 38 43 39 42 40 47 41 46 '
+    '48 54 49 53 50 52 55 59 56 58 60 64 61 63 65 67'
+)
+WHOLEBODY_SIGMAS = """
+    0.026 0.025 0.025 0.035 0.035 0.079 0.079 0.072 0.072 0.062 0.062 0.107 0.107 0.087 0.087 0.089 0.089 0.068 0.066 0.066
+    0.092 0.094 0.094 0.042 0.043 0.044 0.043 0.040 0.035 0.031 0.025 0.020 0.023 0.029 0.032 0.037 0.038 0.043 0.041 0.045
+    0.013 0.012 0.011 0.011 0.012 0.012 0.011 0.011 0.013 0.015 0.009 0.007 0.007 0.007 0.012 0.009 0.008 0.016 0.010 0.017
+    0.011 0.009 0.011 0.009 0.007 0.013 0.008 0.011 0.012 0.010 0.034 0.008 0.008 0.009 0.008 0.008 0.007 0.010 0.008 0.009
+    0.009 0.009 0.007 0.007 0.008 0.011 0.008 0.008 0.008 0.01 0.008 0.029 0.022 0.035 0.037 0.047 0.026 0.025 0.024 0.035
+    0.018 0.024 0.022 0.026 0.017 0.021 0.021 0.032 0.02 0.019 0.022 0.031 0.029 0.022 0.035 0.037 0.047 0.026 0.025 0.024
+    0.035 0.018 0.024 0.022 0.026 0.017 0.021 0.021 0.032 0.02 0.019 0.022 0.031
+"""
+
+
+def test_wholebody_is_as_published() -> None:
+    meta = KeypointMeta.load('wholebody133')
+    assert (meta.num_keypoints, meta.num_limbs) == (133, 65)
+    assert meta.keypoints[:17] == KeypointMeta.load('coco17').keypoints
+    first = {name: meta.keypoints.index(name) for name in ('left_big_toe', 'face-0', 'left_hand_root', 'right_hand_root')}
+    assert first == {'left_big_toe': 17, 'face-0': 23, 'left_hand_root': 91, 'right_hand_root': 112}
+    assert meta.sigmas == tuple(map(float, WHOLEBODY_SIGMAS.split()))
+    numbers = list(map(int, FACE_PAIRS.split()))
+    mirrored = dict(zip(numbers[::2], numbers[1::2])) | dict(zip(numbers[1::2], numbers[::2]))
+    assert [swap - 23 for swap in meta.swaps[23:91]] == [mirrored.get(i, i) for i in range(68)]
+    for i in (*range(23), *range(91, 133)):
+        name = meta.keypoints[i]
+        other = name.replace('left', 'RIGHT').replace('right', 'left').replace('RIGHT', 'right')
+        assert meta.keypoints[meta.swaps[i]] == other
+    assert [meta.swaps[j] for j in meta.swaps] == list(range(133))
+
+
+def test_rhd_goes_from_the_tip_to_the_palm() -> None:
+    """The data set's own order: the wrist, then each finger from its tip; limbs go from the wrist to the tip."""
+    meta = KeypointMeta.load('rhd21')
+    assert meta.keypoints[:6] == ('wrist', 'thumb4', 'thumb3', 'thumb2', 'thumb1', 'index4')
+    assert meta.limbs[:4] == ((0, 4), (4, 3), (3, 2), (2, 1))
+    assert meta.swaps == tuple(range(21))
 
 
 def test_hand_of_a_user() -> None:
@@ -127,6 +177,11 @@ def test_a_file_without_a_name_has_the_files(tmp_path: Path) -> None:
         (dict(colors=[[0, 0, 0]]), '`colors` needs 3 RGB triples, got 1'),
         (dict(limbs=[['a', 'b']], limb_colors=[]), '`limb_colors` needs 1 RGB triples, got 0'),
         (dict(lower_body=['hip']), "`lower_body` names the keypoint 'hip'"),
+        (dict(derived=dict(neck=['a'])), "`derived` names the keypoint 'neck', which is not one of the 3"),
+        (dict(derived=dict(a=[])), r"`derived` must give the names of other keypoints whose mean 'a' is, got \[\]"),
+        (dict(derived=dict(a='b')), "whose mean 'a' is, got 'b'"),
+        (dict(derived=dict(a=[1])), r"whose mean 'a' is, got \[1\]"),
+        (dict(derived=dict(a=['a', 'b'])), r"whose mean 'a' is, got \['a', 'b'\]"),
     ],
 )
 def test_wrong_metas(change: dict, message: str) -> None:

@@ -13,8 +13,9 @@ import torch
 
 from mmpose_lite.apis.benchmark import Report, Stopwatch, in_turns
 from mmpose_lite.apis.benchmark_network import made_up_batch, without_pretrained
-from mmpose_lite.apis.benchmark_ops import made_up_coco
+from mmpose_lite.apis.benchmark_ops import made_up_coco, made_up_people
 from mmpose_lite.apis.cli import run_command
+from mmpose_lite.codecs import PAFCodec
 from mmpose_lite.engine.config import load_config
 from tools.benchmark import main
 
@@ -117,9 +118,16 @@ def test_infer(config: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
 
 
 def test_decode(tmp_path: Path) -> None:
-    rows = measure(tmp_path, 'decode', '--shape', 2, 3, 16, 12, '--device', 'cpu')['rows']
+    rows = measure(tmp_path, 'decode', '--shape', 2, 3, 16, 12, '--people', 1, 3, '--device', 'cpu')['rows']
     runs = ('encode', 'decode', 'decode, channels-last')
-    assert list(rows) == [f'{variant} {run}' for variant in ('msra', 'dark', 'udp') for run in runs]
+    heatmaps = [f'{variant} {run}' for variant in ('msra', 'dark', 'udp') for run in runs]
+    assert list(rows) == [*heatmaps, *(f'paf {run}, N = {count}' for count in (1, 3) for run in ('encode', 'decode'))]
+
+
+def test_nms_of_boxes(tmp_path: Path) -> None:
+    content = measure(tmp_path, 'nms', '--of', 'boxes', '--num', 9, '--device', 'cpu')
+    names = ('hard', 'soft linear', 'soft gaussian', 'IoU-guided', 'weighted', 'softer', 'adaptive', 'DIoU', 'cluster', 'matrix')
+    assert list(content['rows']) == [f'{name}, N = 9' for name in names]
 
 
 def test_nms_from_the_shell(tmp_path: Path, repo: Path) -> None:
@@ -193,6 +201,17 @@ def test_made_up_data(config: Path) -> None:
     assert {d['image_id'] for d in detections} == {1, 2, 3, 4}
     assert all(len(d['keypoints']) == 15 for d in detections)
     assert made_up_coco(4, 10, 5, 2)[1] == detections
+
+
+@pytest.mark.parametrize('num', [1, 2, 5, 30])
+def test_made_up_people_are_found(num: int) -> None:
+    codec = PAFCodec((656, 368), (82, 46), meta='openpose18')
+    keypoints = torch.from_numpy(made_up_people(num, (656, 368), codec.meta))[None]
+    assert keypoints.shape == (1, num, 18, 2)
+    (people,) = codec.decode(*codec.encode(keypoints, torch.ones(1, num, 18)))
+    assert len(people.scores) == num
+    distances = np.linalg.norm(people.keypoints[:, None] - keypoints.numpy(), axis=-1)
+    assert (np.median(distances, axis=-1).min(axis=1) < 2).all()  # px; arms may lie on top of each other
 
 
 def test_without_pretrained_keeps_the_rest() -> None:

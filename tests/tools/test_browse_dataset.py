@@ -122,3 +122,52 @@ def test_wrong_arguments_of_the_function(config: Path, tmp_path: Path) -> None:
         browse(cfg, tmp_path, mode='original', heatmaps=True)
     with pytest.raises(ConfigError, match='no `test_dataloader`'):
         browse(cfg, tmp_path, split='test')
+
+
+BOTTOMUP = """
+meta = dict(keypoints=['head', 'foot'], limbs=[['head', 'foot']])
+data_root = {root!r}
+model = dict(type='BottomupPoseEstimator', backbone=dict(type='ResNet', depth=18), head=dict(
+    codec=dict(type='PAFCodec', input_size=(64, 64), heatmap_size=(16, 16), sigma=1.0, limb_width=1.0)))
+train_dataloader = dict(dataset=dict(
+    type='CocoKeypointDataset', data_mode='bottomup', ann_file='people.json', data_prefix=dict(img='images'), pipeline=[
+        dict(type='LoadImage'), dict(type='BottomupResize', input_size=(64, 64)),
+        dict(type='GenerateLossMask', mask_size=(16, 16)), dict(type='PackPoseInputs')]))
+"""
+
+
+@pytest.fixture
+def bottomup(config: Path) -> Path:
+    """The same images as inputs of 64 x 64 px (0.32 of their size), a crowd at the right of the first."""
+    content = json.loads((config.parent / 'people.json').read_text())
+    crowd = dict(id=4, image_id=1, category_id=1, iscrowd=1, segmentation=[[150, 0, 200, 0, 200, 120, 150, 120]])
+    content['annotations'].append(crowd)
+    (config.parent / 'people.json').write_text(json.dumps(content))
+    (config.parent / 'bottomup.py').write_text(BOTTOMUP.format(root=str(config.parent)))
+    return config.parent / 'bottomup.py'
+
+
+def test_whole_images_show_all_people_and_what_is_left_out(bottomup: Path, tmp_path: Path) -> None:
+    files = browse(load_config(bottomup), tmp_path / 'out', heatmaps=True)
+    assert [file.name for file in files] == ['000_a.png', '001_b.png']
+    picture = cv2.imread(str(files[0]))
+    top = picture.shape[0] - 512
+    image, heatmaps, fields = (picture[top:, left : left + 512] for left in (0, 518, 1036))
+    zoom = 512 / 200
+    for x, y in ((40, 40), (60, 80), (140, 40)):
+        assert coloured(image)[round(zoom * y), round(zoom * x)]
+        assert coloured(heatmaps)[round(zoom * y), round(zoom * x)]
+    assert coloured(fields)[round(zoom * 60), round(zoom * 50)]  # the middle of the first person's limb
+    assert not coloured(fields)[round(zoom * 40), round(zoom * 140)]  # the second has no labelled foot
+    crowd, free = image[:300, round(zoom * 152) :], image[:60, : round(zoom * 148)]
+    assert (crowd != GREY).any(axis=-1).mean() > 0.99
+    assert (free == GREY).all()
+    assert not (cv2.imread(str(files[1]))[-100:, round(zoom * 152) : 512] != 0).any()  # below the image the input is black
+
+
+def test_original_images_show_what_is_left_out(bottomup: Path, tmp_path: Path) -> None:
+    two, one = (cv2.imread(str(file)) for file in browse(load_config(bottomup), tmp_path / 'out', mode='original'))
+    factor = two.shape[1] // 200
+    assert (two[-10:, 152 * factor :] != GREY).any(axis=-1).all()
+    assert (two[-10:, : 148 * factor] == GREY).all()
+    assert (one[-10:] == GREY).all()

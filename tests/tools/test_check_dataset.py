@@ -161,3 +161,17 @@ def test_dataset_that_makes_its_file(tmp_path: Path) -> None:
     reports = check_config(Config(loaders))
     assert [report.num_images for report in reports.values()] == [3, 2]
     assert all(report.ok for report in reports.values()), [report.table() for report in reports.values()]
+
+
+def test_bottom_up_data(folder: Path, tmp_path: Path) -> None:
+    loader = dict(dataset=dict(dataset('train'), data_mode='bottomup'))
+    assert not check_config(config(folder, train_dataloader=loader))['train'].findings
+    edit(folder / 'person_keypoints_train.json', 'keypoints', [0] * 42)
+    edit(folder / 'person_keypoints_train.json', 'num_keypoints', 0)
+    edit(folder / 'person_keypoints_train.json', 'segmentation', dict(size=[8, 8], counts=[64]))
+    (finding,) = check_config(config(folder, train_dataloader=loader))['train'].findings
+    assert (finding.code, finding.count) == ('segmentation', 1)
+    assert 'is 8 x 8 (w x h), its image 80 x 100' in finding.example
+    people = dict(type='SyntheticPeopleDataset', data_mode='bottomup', num_train=3, num_val=2, data_root=str(tmp_path / 'people'))
+    reports = check_config(Config(dict(train_dataloader=dict(dataset=dict(people, split='train')))))
+    assert reports['train'].ok

@@ -97,6 +97,25 @@ def test_a_video_becomes_a_video(project: Path) -> None:
     assert len(list(drawn.frames())) == 7
 
 
+def test_openpose_format_and_tracking_with_boxes(project: Path) -> None:
+    detections = []
+    for i in range(5):
+        write(project / 'in' / f'f{i}.png', spots((60 + 2 * i, 60), (150 - 2 * i, 50)))
+        boxes = [[40 + 2 * i, 40, 40, 40], [130 - 2 * i, 30, 40, 40]]
+        detections += [dict(file_name=f'f{i}.png', bbox=box, score=0.8) for box in (boxes if i % 2 else boxes[::-1])]
+    (project / 'det.json').write_text(json.dumps(detections))
+    options = ('--boxes', project / 'det.json', '--format', 'openpose', '--track', '--no-pictures')
+    assert infer(project, project / 'in', *options) == 0
+    files = sorted((project / 'out').iterdir())
+    assert [file.name for file in files] == [f'f{i}_keypoints.json' for i in range(5)]
+    for i, file in enumerate(files):
+        people = json.loads(file.read_text())['people']
+        assert [person['person_id'] for person in people] == ([[1], [0]] if i % 2 else [[0], [1]])
+        for person in people:
+            expected = (150 - 2 * i, 50) if person['person_id'] == [0] else (60 + 2 * i, 60)
+            assert person['pose_keypoints_2d'][:2] == pytest.approx(expected, abs=2)
+
+
 def test_numbers_that_occur_twice_are_no_ids(project: Path) -> None:
     files = [write(project / 'in' / folder / '7.png', spots((60, 60))) for folder in 'ab']
     assert infer(project, *files) == 0

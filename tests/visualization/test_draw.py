@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmpose_lite.structures import KeypointMeta
-from mmpose_lite.visualization import draw_heatmaps, draw_poses, draw_side_by_side
+from mmpose_lite.visualization import draw_heatmaps, draw_left_out, draw_poses, draw_side_by_side
 
 PAIR = KeypointMeta.from_dict(
     dict(keypoints=['left_end', 'right_end'], limbs=[[0, 1]], colors=[[255, 0, 0], [0, 255, 0]], limb_colors=[[0, 0, 255]])
@@ -146,3 +146,42 @@ def test_heatmaps_that_are_zero_leave_the_image() -> None:
     assert (draw_heatmaps(grey(), np.full((1, 8, 8), np.nan)) == 128).all()
     with pytest.raises(ValueError, match=r'`heatmaps` must be \(K, H, W\), got \(8, 8\)'):
         draw_heatmaps(grey(), np.zeros((8, 8)))
+
+
+def test_labels_stand_above_their_people() -> None:
+    poses = np.array([[[100.0, 80.0], [110.0, 180.0]], [[250.0, 60.0], [250.0, 180.0]], [[350.0, 60.0], [350.0, 180.0]]])
+    scores = np.array([[1, 1], [1, 1], [0, 0]])
+    image = grey(400, 200)
+    plain, labelled = (
+        draw_poses(image, poses, scores, meta=PAIR),
+        draw_poses(image, poses, scores, meta=PAIR, labels=['7', '', '9']),
+    )
+    changed = (plain != labelled).any(axis=-1)
+    assert changed[:80, 85:125].any()
+    changed[:80, 85:125] = False
+    assert not changed.any()  # an empty text, and somebody who is not drawn, have none
+    crowded = draw_poses(grey(40, 30), np.array([[[1.0, 1.0], [5.0, 9.0]]]), meta=PAIR, labels=['a long text'])
+    assert crowded.shape == (30, 40, 3)
+    with pytest.raises(ValueError, match=r'`labels` needs one text per person \(3\), got 1'):
+        draw_poses(image, poses, meta=PAIR, labels=['1'])
+
+
+def test_what_a_loss_leaves_out_is_striped() -> None:
+    image = grey(80, 60)
+    mask = np.ones((6, 8), np.uint8)
+    mask[2:4, 4:] = 0
+    drawn = draw_left_out(image, mask)
+    assert (drawn[20:40, 40:] != 128).any(axis=-1).all()
+    assert len(np.unique(drawn[20:40, 40:].reshape(-1, 3), axis=0)) == 2  # two kinds of stripes
+    drawn[20:40, 40:] = 128
+    assert (drawn == 128).all()
+    assert (image == 128).all()
+    assert (draw_left_out(image, np.ones((1, 1))) == image).all()
+
+
+@pytest.mark.parametrize(('cell_centers', 'place'), [(False, 40.0), (True, 43.5)])
+def test_a_cell_of_a_heatmap_lies_where_its_codec_says(cell_centers: bool, place: float) -> None:
+    heatmaps = np.zeros((1, 10, 10), np.float32)
+    heatmaps[0, 5, 5] = 1
+    drawn = draw_heatmaps(np.zeros((80, 80, 3), np.uint8), heatmaps, cell_centers=cell_centers).astype(float).sum(-1)
+    assert float((drawn.sum(0) * np.arange(80)).sum() / drawn.sum()) == pytest.approx(place, abs=0.3)

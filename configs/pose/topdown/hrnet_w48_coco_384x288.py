@@ -30,4 +30,5 @@ model = dict(
     ),
     test_cfg=dict(flip_test=True, shift_heatmap=True),
 )
+train_dataloader = dict(batch_size=32)
 default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))

@@ -29,4 +29,7 @@ model = dict(
     ),
     test_cfg=dict(flip_test=True),
 )
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))
+default_hooks = dict(
+    checkpoint=dict(save_best='coco/AP', interval=10),
+    pipeline_switch=dict(type='PipelineSwitchHook', switch_epoch=-30, switch_pipeline={{_base_.train_pipeline_stage2}}),
+)

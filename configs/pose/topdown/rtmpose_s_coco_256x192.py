@@ -30,4 +30,7 @@ model = dict(
     test_cfg=dict(flip_test=True),
 )
 optim_wrapper = dict(optimizer=dict(weight_decay=0.0))
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))
+default_hooks = dict(
+    checkpoint=dict(save_best='coco/AP', interval=10),
+    pipeline_switch=dict(type='PipelineSwitchHook', switch_epoch=-30, switch_pipeline={{_base_.train_pipeline_stage2}}),
+)

@@ -31,4 +31,7 @@ model = dict(
 )
 optim_wrapper = dict(optimizer=dict(weight_decay=0.0))
 custom_hooks = []  # the published tiny model is trained without averaged weights
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))
+default_hooks = dict(
+    checkpoint=dict(save_best='coco/AP', interval=10),
+    pipeline_switch=dict(type='PipelineSwitchHook', switch_epoch=-30, switch_pipeline={{_base_.train_pipeline_stage2}}),
+)

@@ -13,13 +13,20 @@ Positions stay as they stand in the file. MATLAB counts pixels from 1, but LSPET
 
 # Letters: N people, one per image; K = 14 keypoints.
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-from scipy.io import loadmat
 
-from mmpose_lite.datasets.converters.coco_style import check_new, coco_annotations, coco_category, keypoint_boxes, write_coco
+from mmpose_lite.datasets.converters.coco_style import (
+    check_images,
+    check_new,
+    coco_annotations,
+    coco_category,
+    coco_images,
+    image_sizes,
+    keypoint_boxes,
+    write_coco,
+)
+from mmpose_lite.datasets.converters.matlab import read_matlab
 from mmpose_lite.structures import KeypointMeta
 
 NUM_JOINTS = 14
@@ -35,16 +42,7 @@ def read_lsp_joints(mat_file: str | Path) -> tuple[np.ndarray, np.ndarray]:
         FileNotFoundError: there is no such file.
         ValueError: the file is no MATLAB file (up to version 7), has no `joints`, or these have another shape.
     """
-    if not Path(mat_file).is_file():
-        raise FileNotFoundError(f'read_lsp_joints: the file {str(mat_file)!r} given as `joints` does not exist.')
-    try:
-        content = loadmat(mat_file)
-    except (ValueError, NotImplementedError, TypeError) as error:
-        raise ValueError(f'{mat_file}: not a MATLAB file of version 4 to 7: {error}.') from error
-    if 'joints' not in content:
-        names = sorted(name for name in content if not name.startswith('__'))
-        raise ValueError(f'{mat_file}: the array `joints` is missing, the file holds {names}.')
-    joints = np.asarray(content['joints'])
+    joints = np.asarray(read_matlab(mat_file, 'joints', argument='joints'))
     if joints.ndim == 2:  # MATLAB drops a last axis of 1
         joints = joints[..., None]
     if joints.shape[:2] == (NUM_JOINTS, 3):
@@ -87,8 +85,8 @@ def convert_lsp(
     num_train = N * 4 // 5 if num_train is None else num_train
     if not 0 < num_train <= N:
         raise ValueError(f'convert_lsp: `num_train` must be 1 to {N} (the people in {joints}), got {num_train}.')
-    files = _image_files(Path(images), N)
-    sizes = np.array([_image_size(file) for file in files])
+    names = _image_names(Path(images), N)
+    sizes = image_sizes('convert_lsp', [Path(images) / name for name in names])
 
     points = points.round(2)
     inside = ((points >= 0) & (points <= sizes[:, None] - 1)).all(-1)
@@ -98,10 +96,7 @@ def convert_lsp(
     boxed = areas > 0
     kept = seen[boxed]
     annotations = coco_annotations(kept + 1, points[kept], v[kept], bboxes[boxed], areas[boxed])
-    entries: list[dict[str, Any]] = [
-        dict(id=i + 1, file_name=files[i].name, height=int(sizes[i, 1]), width=int(sizes[i, 0])) for i in range(N)
-    ]
-
+    entries = coco_images(range(1, N + 1), names, sizes)
     category = coco_category('person', KeypointMeta.load('lsp14'))
     written = []
     for split, first, last in (('train', 1, num_train), ('val', num_train + 1, N)):
@@ -118,25 +113,9 @@ def convert_lsp(
     return written
 
 
-def _image_files(folder: Path, count: int) -> list[Path]:
-    """Return im0001.jpg (LSP) or im00001.jpg (LSPET) and so on, or say which are missing."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f'convert_lsp: the folder {str(folder)!r} given as `images` does not exist.')
-    present = {path.name for path in folder.iterdir()}
-    digits = 4 if 'im0001.jpg' in present else 5
+def _image_names(folder: Path, count: int) -> list[str]:
+    """Return im0001.jpg (LSP) or im00001.jpg (LSPET) and so on; all of them exist."""
+    digits = 4 if (folder / 'im0001.jpg').is_file() else 5
     names = [f'im{i:0{digits}d}.jpg' for i in range(1, count + 1)]
-    missing = [name for name in names if name not in present]
-    if missing:
-        raise FileNotFoundError(
-            f'convert_lsp: {len(missing)} of {count} images are missing in {str(folder)!r}, the first are {missing[:3]}. '
-            'They are named im0001.jpg ... in LSP and im00001.jpg ... in LSPET.'
-        )
-    return [folder / name for name in names]
-
-
-def _image_size(file: Path) -> tuple[int, int]:
-    """Return (w, h) as training sees the image."""
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f'convert_lsp: the image {str(file)!r} cannot be decoded. Copy it again.')
-    return image.shape[1], image.shape[0]
+    check_images('convert_lsp', folder, names, ' They are named im0001.jpg ... in LSP and im00001.jpg ... in LSPET.')
+    return names

@@ -3,17 +3,34 @@
 Random steps take every number from `results['rng']`, a NumPy Generator that the dataset seeds per sample and epoch.
 """
 
+from mmpose_lite.datasets.transforms.appearance import Blur, MedianBlur, YOLOXHSVRandomAug
 from mmpose_lite.datasets.transforms.augment import PhotometricDistortion, RandomBBoxTransform, RandomFlip, RandomHalfBody
+from mmpose_lite.datasets.transforms.bottomup import BottomupRandomAffine, BottomupResize, GenerateLossMask
+from mmpose_lite.datasets.transforms.erasing import CoarseDropout, GridMask
 from mmpose_lite.datasets.transforms.loading import LoadImage
-from mmpose_lite.datasets.transforms.topdown import GetBBoxCenterScale, PackPoseInputs, TopdownAffine
+from mmpose_lite.datasets.transforms.packing import PackPoseInputs
+from mmpose_lite.datasets.transforms.segmentation import LoadSegMap, PackSegInputs, SegRandomCrop, SegResize
+from mmpose_lite.datasets.transforms.topdown import GetBBoxCenterScale, TopdownAffine
 
 __all__ = [
+    'Blur',
+    'BottomupRandomAffine',
+    'BottomupResize',
+    'CoarseDropout',
+    'GenerateLossMask',
     'GetBBoxCenterScale',
+    'GridMask',
     'LoadImage',
+    'LoadSegMap',
+    'MedianBlur',
     'PackPoseInputs',
+    'PackSegInputs',
     'PhotometricDistortion',
     'RandomBBoxTransform',
     'RandomFlip',
     'RandomHalfBody',
+    'SegRandomCrop',
+    'SegResize',
     'TopdownAffine',
+    'YOLOXHSVRandomAug',
 ]

@@ -1,4 +1,4 @@
-"""Random changes of what the network is shown. Keypoints, boxes and image move together."""
+"""Random changes of what the network is shown. Keypoints, boxes, masks and image move together."""
 
 # Letters: N instances, K keypoints. Flips follow the pixel rule of structures/keypoint_meta.py: x becomes w - 1 - x.
 from typing import Any
@@ -17,29 +17,32 @@ def truncated_normal(rng: np.random.Generator, size: int) -> np.ndarray:
     return ndtri(_P_LOW + (_P_HIGH - _P_LOW) * rng.random(size))
 
 
-def _check_probability(owner: str, name: str, value: float) -> None:
+def check_probability(owner: str, name: str, value: float) -> None:
+    """Raise ValueError unless `value` is in [0, 1]."""
     if not 0 <= value <= 1:
         raise ValueError(f'{owner}: `{name}` must be in [0, 1], got {value}.')
 
 
 def _check_uncropped(owner: str, results: dict[str, Any]) -> None:
     if 'input_size' in results:
-        raise RuntimeError(f'{owner}: changes the image or its box, so it must come before TopdownAffine in the pipeline.')
+        raise RuntimeError(f'{owner}: changes the image or its box, so it must come before the affine step in the pipeline.')
 
 
 @TRANSFORMS.register_module()
 class RandomFlip:
     """Mirror image, keypoints and boxes left to right.
 
-    Required keys: rng, img, and optionally keypoints (N, K, 2), keypoints_visible (N, K), flip_indices (K,), bboxes, bbox_center.
-    Modified keys: the same. Added keys: flip (bool).
+    Regions that the loss ignores stay in the frame of the file: what warps the image next takes the flip into its warp_matrix.
+
+    Required keys: rng, img, and optionally keypoints (N, K, 2), keypoints_visible (N, K), flip_indices (K,), bboxes (N, 4),
+    bbox_center, gt_seg_map (H, W), class_meta. Modified keys: the same. Added keys: flip (bool).
 
     Args:
         prob: of a flip.
     """
 
     def __init__(self, *, prob: float = 0.5) -> None:
-        _check_probability('RandomFlip', 'prob', prob)
+        check_probability('RandomFlip', 'prob', prob)
         self.prob = prob
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +67,9 @@ def flip_sample(results: dict[str, Any]) -> dict[str, Any]:
         results['bboxes'] = bboxes
     if 'bbox_center' in results:
         results['bbox_center'] = np.array((last - results['bbox_center'][0], results['bbox_center'][1]), np.float32)
+    if 'gt_seg_map' in results:
+        labels, table = cv2.flip(results['gt_seg_map'], 1), results['class_meta'].flip_table
+        results['gt_seg_map'] = labels if table is None else cv2.LUT(labels, table)
     return results
 
 
@@ -95,8 +101,8 @@ class RandomHalfBody:
         prob: float = 0.3,
         upper_prioritized_prob: float = 0.7,
     ) -> None:
-        _check_probability('RandomHalfBody', 'prob', prob)
-        _check_probability('RandomHalfBody', 'upper_prioritized_prob', upper_prioritized_prob)
+        check_probability('RandomHalfBody', 'prob', prob)
+        check_probability('RandomHalfBody', 'upper_prioritized_prob', upper_prioritized_prob)
         self.min_total_keypoints = min_total_keypoints
         self.min_upper_keypoints = min_upper_keypoints
         self.min_lower_keypoints = min_lower_keypoints
@@ -154,7 +160,7 @@ class RandomBBoxTransform:
         rotate_prob: float = 0.6,
     ) -> None:
         for name, value in (('shift_prob', shift_prob), ('scale_prob', scale_prob), ('rotate_prob', rotate_prob)):
-            _check_probability('RandomBBoxTransform', name, value)
+            check_probability('RandomBBoxTransform', name, value)
         if len(scale_factor) != 2 or not 0 < scale_factor[0] <= scale_factor[1]:
             raise ValueError(f'RandomBBoxTransform: `scale_factor` must be 0 < low <= high, got {tuple(scale_factor)}.')
         self.shift_factor = shift_factor

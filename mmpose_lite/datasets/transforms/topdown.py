@@ -1,10 +1,7 @@
 """From an image with a box to the crop of that box."""
 
 # Letters: N instances (1 for top-down), K keypoints.
-from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from mmpose_lite.ops.warp import affine_matrix, apply_affine, fix_aspect_ratio, warp_affine
 from mmpose_lite.registry import TRANSFORMS
@@ -69,42 +66,3 @@ class TopdownAffine:
             results['keypoints_input'] = apply_affine(results['keypoints'], matrix)
         results['input_size'] = self.input_size
         return results
-
-
-META_KEYS = (
-    'img_path',
-    'img_id',
-    'ann_id',
-    'category_id',
-    'ori_shape',
-    'input_size',
-    'bbox_center',
-    'bbox_scale',
-    'bbox_rotation',
-    'flip',
-)
-INSTANCE_KEYS = ('bboxes', 'bbox_scores', 'keypoints', 'keypoints_input', 'keypoints_visible', 'areas', 'head_sizes')
-
-
-@TRANSFORMS.register_module()
-class PackPoseInputs:
-    """Keep what crosses to the training process: uint8 pixels and a few numbers.
-
-    Required keys: img.
-    Added keys (the only ones left): inputs (H, W, 3) uint8, instances (name -> (N, ...) array), metainfo.
-
-    Args:
-        meta_keys: added to the metainfo of each image, where the sample has them, beside the usual ones.
-        instance_keys: per-instance arrays added to the usual ones.
-    """
-
-    def __init__(self, *, meta_keys: Sequence[str] = (), instance_keys: Sequence[str] = ()) -> None:
-        self.meta_keys = (*META_KEYS, *meta_keys)
-        self.instance_keys = (*INSTANCE_KEYS, *instance_keys)
-
-    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        return dict(
-            inputs=np.ascontiguousarray(results['img']),
-            instances={key: results[key] for key in self.instance_keys if key in results},
-            metainfo={key: results[key] for key in self.meta_keys if key in results},
-        )

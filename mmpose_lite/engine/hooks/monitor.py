@@ -11,7 +11,7 @@ import torch
 from mmengine.hooks import RuntimeInfoHook
 from mmengine.logging import HistoryBuffer
 
-from mmpose_lite.engine.errors import RunError
+from mmpose_lite.errors import RunError
 from mmpose_lite.registry import HOOKS
 
 HISTORY = 1000  # values kept of each scalar; mmengine keeps a million and copies them all in every iteration

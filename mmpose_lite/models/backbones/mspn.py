@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from mmpose_lite.models.backbones.resnet import Bottleneck
 from mmpose_lite.models.backbones.training import init_he
 from mmpose_lite.models.layers.conv_module import ConvModule
-from mmpose_lite.models.pretrained import check_init_cfg, fetch_state_dict, load_matching
+from mmpose_lite.models.pretrained import check_init_cfg, load_matching, read_pretrained
 from mmpose_lite.registry import BACKBONES
 
 
@@ -217,26 +217,23 @@ class MSPN(BaseModule):
         """Set He's normal initial values (fan out), then load the pretrained ResNet if `init_cfg` names one."""
         init_he(self)
         if self.init_cfg is not None:
-            self._load_resnet(self.init_cfg['checkpoint'], self.init_cfg.get('prefix', ''))
+            self._load_resnet(self.init_cfg)
         elif self.zero_init_residual:
             for module in self.modules():
                 if isinstance(module, Bottleneck) and getattr(module.last_norm, 'weight', None) is not None:
                     nn.init.zeros_(module.last_norm.weight)
 
-    def _load_resnet(self, checkpoint: str, prefix: str) -> None:
+    def _load_resnet(self, init_cfg: Mapping[str, Any]) -> None:
         stem: dict[str, Tensor] = {}
         layers: dict[str, Tensor] = {}
-        for key, value in fetch_state_dict(checkpoint).items():
-            name = key.removeprefix(prefix)
-            if not key.startswith(prefix):
-                continue
+        for name, value in read_pretrained(self, init_cfg).items():
             if name.startswith('layer'):
                 layers[name.replace('downsample.0.', 'downsample.conv.').replace('downsample.1.', 'downsample.bn.')] = value
             elif name.startswith(('conv1.', 'bn1.')):
                 stem[name.replace('conv1.', 'top.0.conv.').replace('bn1.', 'top.0.bn.')] = value
-        load_matching(self.top, stem, source=checkpoint)
+        load_matching(self.top, stem, source=init_cfg['checkpoint'])
         for stage in self.multi_stage_mspn:
-            load_matching(stage.downsample, layers, source=checkpoint)
+            load_matching(stage.downsample, layers, source=init_cfg['checkpoint'])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return S * U maps (B, unit_channels, H / strides[i], W / strides[i]), rounded up."""

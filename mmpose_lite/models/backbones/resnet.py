@@ -1,6 +1,7 @@
 """ResNet and ResNeXt of depth 18 to 152, with OpenMMLab's state-dict keys (which are also torchvision's)."""
 
 # Letters: B batch, C channels, H x W pixels or cells.
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmpose_lite.models.backbones.gridding import gridding_holes
 from mmpose_lite.models.backbones.training import freeze, hold_eval, init_residual
 from mmpose_lite.models.layers.norm import build_norm_layer
 from mmpose_lite.models.pretrained import check_init_cfg
@@ -207,7 +209,7 @@ def make_stage(
     out_channels: int,
     *,
     stride: int = 1,
-    dilation: int = 1,
+    dilation: int | Sequence[int] = 1,
     first_dilation: int | None = None,
     avg_down: bool = False,
     norm_cfg: Mapping[str, Any] | None = None,
@@ -220,7 +222,7 @@ def make_stage(
         in_channels: C of the input.
         out_channels: C of every block's output.
         stride: of the first block.
-        dilation: of the blocks.
+        dilation: of the blocks; several are given to them in turn, again and again.
         first_dilation: of the first block; None is `dilation`.
         avg_down: average-pool the shortcut before its 1x1 convolution, which then has no stride.
         norm_cfg: of the shortcut, see `build_norm_layer`.
@@ -231,8 +233,10 @@ def make_stage(
         pool = [nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)] if avg_down else []
         conv = nn.Conv2d(in_channels, out_channels, 1, stride=1 if avg_down else stride, bias=False)
         downsample = nn.Sequential(*pool, conv, build_norm_layer(norm_cfg, out_channels)[1])
-    first = block(in_channels, out_channels, stride=stride, dilation=first_dilation or dilation, downsample=downsample)
-    rest = (block(out_channels, out_channels, stride=1, dilation=dilation, downsample=None) for _ in range(1, num_blocks))
+    pattern = (dilation,) if isinstance(dilation, int) else tuple(dilation)
+    rates = [pattern[i % len(pattern)] for i in range(num_blocks)]
+    first = block(in_channels, out_channels, stride=stride, dilation=first_dilation or rates[0], downsample=downsample)
+    rest = (block(out_channels, out_channels, stride=1, dilation=rate, downsample=None) for rate in rates[1:])
     return nn.Sequential(first, *rest)
 
 
@@ -257,12 +261,14 @@ class ResNet(BaseModule):
         width_per_group: C of each of these groups in stage 0; needed with groups, doubles with each stage.
         num_stages: 1 to 4.
         strides: of the first block of each stage.
-        dilations: of each stage; 2 and 4 in place of strides keep the map large (segmentation).
+        dilations: of each stage; 2 and 4 in place of strides keep the map large (segmentation). Several for a stage, such as
+            (1, 2, 5), are given to its blocks in turn: hybrid dilation, Wang et al., WACV 2018, Sec. 3.2, arXiv:1702.08502;
+            a warning says so if a cell then does not see all of its field.
         out_indices: stages whose maps are returned, counted from 0.
         style: 'pytorch' or 'caffe', see Bottleneck.
         deep_stem: three 3x3 convolutions in place of the 7x7.
         avg_down: average-pool in the shortcuts.
-        contract_dilation: the first block of a dilated stage has half the dilation, as in mmseg.
+        contract_dilation: the first block of a stage of one dilation has half of it, as in mmseg.
         frozen_stages: -1 trains everything, 0 freezes the stem, n the stem and the first n stages: no gradient, and
             eval mode even after `.train()`.
         norm_cfg: see `build_norm_layer`; None is batch norm.
@@ -302,7 +308,7 @@ class ResNet(BaseModule):
         width_per_group: int | None = None,
         num_stages: int = 4,
         strides: Sequence[int] = (1, 2, 2, 2),
-        dilations: Sequence[int] = (1, 1, 1, 1),
+        dilations: Sequence[int | Sequence[int]] = (1, 1, 1, 1),
         out_indices: Sequence[int] = (3,),
         style: str = 'pytorch',
         deep_stem: bool = False,
@@ -327,6 +333,8 @@ class ResNet(BaseModule):
             raise ValueError(
                 f'ResNet: `strides` and `dilations` need one entry per stage ({num_stages}), got {strides} and {dilations}.'
             )
+        if not all(d >= 1 if isinstance(d, int) else min(d, default=0) >= 1 for d in dilations):
+            raise ValueError(f'ResNet: `dilations` must be positive, one or several for each stage, got {tuple(dilations)}.')
         if not out_indices or not all(0 <= i < num_stages for i in out_indices):
             raise ValueError(f'ResNet: `out_indices` must be stages 0 to {num_stages - 1}, got {tuple(out_indices)}.')
         if not -1 <= frozen_stages <= num_stages:
@@ -366,7 +374,7 @@ class ResNet(BaseModule):
                 out_channels,
                 stride=strides[i],
                 dilation=dilation,
-                first_dilation=dilation // 2 if contract_dilation and dilation > 1 else dilation,
+                first_dilation=dilation // 2 if contract_dilation and isinstance(dilation, int) and dilation > 1 else None,
                 avg_down=avg_down,
                 norm_cfg=norm_cfg,
             )
@@ -376,6 +384,7 @@ class ResNet(BaseModule):
             all_strides.append(stride_of_map)
         self.out_channels = tuple(all_channels[i] for i in sorted(self.out_indices))
         self.strides = tuple(all_strides[i] for i in sorted(self.out_indices))
+        _warn_of_gridding(self.stages, strides, dilations)
         freeze(self._frozen())
 
     def make_block(self, stage: int) -> Block:
@@ -435,6 +444,23 @@ class ResNet(BaseModule):
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
+
+
+def _warn_of_gridding(stages: Sequence[nn.Module], strides: Sequence[int], dilations: Sequence[int | Sequence[int]]) -> None:
+    """Say so if several dilations were chosen for a stage and the dilated stages do not see every cell all the same."""
+    last_strided = max((i for i, stride in enumerate(strides) if stride > 1), default=0)
+    dilated = [i for i in range(last_strided, len(stages)) if dilations[i] != 1]
+    if all(isinstance(dilations[i], int) for i in dilated):
+        return
+    layers = (layer for i in dilated for layer in stages[i].modules() if isinstance(layer, nn.Conv2d))
+    holes = gridding_holes([layer.dilation[0] for layer in layers if layer.kernel_size == (3, 3)])
+    if holes:
+        warnings.warn(
+            f'ResNet: with `dilations` {tuple(dilations)} the cells of the last map see a grid with holes: what is {holes[0]} '
+            f'cells away has no influence, nor what is at {len(holes) - 1} other distances. Rates that grow slowly and have no '
+            'common factor leave none, such as 1, 2, 5.',
+            stacklevel=3,
+        )
 
 
 def _plugins_of_stages(plugins: Sequence[Mapping[str, Any]], num_stages: int) -> list[dict[str, Mapping[str, Any]]]:

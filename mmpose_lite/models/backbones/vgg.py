@@ -1,4 +1,4 @@
-"""VGG of depth 11 to 19, with or without batch norm, in OpenMMLab's state-dict keys; torchvision's weights are renamed."""
+"""VGG of depth 11 to 19, with or without batch norm, in OpenMMLab's state-dict keys."""
 
 # Letters: B batch, C channels, H x W pixels or cells.
 from collections.abc import Mapping, Sequence
@@ -101,28 +101,7 @@ class VGG(BaseModule):
         """Set He's normal initial values (fan out), then load the pretrained weights if `init_cfg` names any."""
         init_he(self)
         if self.init_cfg is not None:
-            load_pretrained(self, self.init_cfg, convert=self.from_torchvision)
-
-    def from_torchvision(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return torchvision's weights of the same depth under the names of this network; others come back as they are."""
-        if 'features.0.weight' not in state_dict:
-            return dict(state_dict)
-        ours: dict[str, str] = {}
-        position = 0  # of a layer in torchvision's sequence: convolution, norm and relu are one each
-        for i, layer in enumerate(self.features):
-            if isinstance(layer, ConvModule):
-                ours[str(position)] = f'{i}.conv'
-                if layer.norm_name is not None:
-                    position += 1
-                    ours[str(position)] = f'{i}.{layer.norm_name}'
-                position += 1
-            position += 1
-        renamed = {}
-        for key, value in state_dict.items():
-            part, _, rest = key.partition('.')
-            layer_name, _, leaf = rest.partition('.')
-            renamed[f'features.{ours[layer_name]}.{leaf}' if part == 'features' and layer_name in ours else key] = value
-        return renamed
+            load_pretrained(self, self.init_cfg)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of `out_indices`, finest first: (B, out_channels[i], H / strides[i], W / strides[i]), rounded down."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.layers.drop_path import DropPath
-from mmpose_lite.models.pretrained import check_init_cfg, fetch_state_dict, load_matching
+from mmpose_lite.models.pretrained import check_init_cfg, load_matching, read_pretrained
 from mmpose_lite.registry import BACKBONES
 
 # arch -> D, layers, heads; the hidden dimensions are 4 D. 'small' is ViTPose's, with 12 heads where DeiT has 6.
@@ -156,11 +156,10 @@ class VisionTransformer(BaseModule):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
         if self.init_cfg is not None:
-            source, prefix = self.init_cfg['checkpoint'], self.init_cfg.get('prefix', '')
-            state_dict = dict(fetch_state_dict(source))
-            if f'{prefix}pos_embed' in state_dict:
-                state_dict[f'{prefix}pos_embed'] = self._fit_positions(state_dict[f'{prefix}pos_embed'])
-            load_matching(self, state_dict, source=source, prefix=prefix)
+            state_dict = read_pretrained(self, self.init_cfg)
+            if 'pos_embed' in state_dict:
+                state_dict['pos_embed'] = self._fit_positions(state_dict['pos_embed'])
+            load_matching(self, state_dict, source=self.init_cfg['checkpoint'])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return one map (B, D, H, W) of images (B, 3, h, w)."""

@@ -1,5 +1,7 @@
 """Whole networks: preprocessing, backbone, neck, head."""
 
+from mmpose_lite.models.estimators.bottomup import BottomupPoseEstimator
+from mmpose_lite.models.estimators.segmentation import EncoderDecoder
 from mmpose_lite.models.estimators.topdown import TopdownPoseEstimator
 
-__all__ = ['TopdownPoseEstimator']
+__all__ = ['BottomupPoseEstimator', 'EncoderDecoder', 'TopdownPoseEstimator']

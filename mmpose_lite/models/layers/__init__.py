@@ -5,15 +5,29 @@ from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.layers.drop_path import DropPath
 from mmpose_lite.models.layers.gau import GatedAttentionUnit, ScaleNorm
 from mmpose_lite.models.layers.norm import LayerNorm2d, build_norm_layer
-from mmpose_lite.models.layers.separable import SeparableConv2d
+from mmpose_lite.models.layers.openpose_stages import (
+    LightweightInitialStage,
+    LightweightRefinementStage,
+    OpenPoseDenseStage,
+    OpenPoseStage,
+)
+from mmpose_lite.models.layers.separable import DepthwiseSeparableConvModule, SeparableConv2d
+from mmpose_lite.models.layers.upsample import DeconvModule, InterpConv
 
 __all__ = [
     'CBAM',
     'BoTAttention',
     'ConvModule',
+    'DeconvModule',
+    'DepthwiseSeparableConvModule',
     'DropPath',
     'GatedAttentionUnit',
+    'InterpConv',
     'LayerNorm2d',
+    'LightweightInitialStage',
+    'LightweightRefinementStage',
+    'OpenPoseDenseStage',
+    'OpenPoseStage',
     'SELayer',
     'ScaleNorm',
     'SeparableConv2d',

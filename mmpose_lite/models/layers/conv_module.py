@@ -1,13 +1,20 @@
 """Convolution, normalisation, activation: with the keys `conv.*` and `bn.*` of OpenMMLab's state dicts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from mmpose_lite.models.layers.norm import build_norm_layer
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {'relu': nn.ReLU, 'silu': nn.SiLU}
+# name -> what makes the activation of C channels
+_ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
+    'relu': lambda channels: nn.ReLU(inplace=True),
+    'relu6': lambda channels: nn.ReLU6(inplace=True),
+    'silu': lambda channels: nn.SiLU(inplace=True),
+    'elu': lambda channels: nn.ELU(inplace=True),
+    'prelu': nn.PReLU,
+}
 
 
 class ConvModule(nn.Module):
@@ -23,7 +30,7 @@ class ConvModule(nn.Module):
         with_norm: normalise.
         bias: of the convolution; None gives it one where there is no normalisation.
         norm_cfg: see `build_norm_layer`; None is batch norm.
-        act: 'relu', 'silu' or None.
+        act: 'relu', 'relu6', 'silu', 'elu', 'prelu' (a slope for each channel) or None.
 
     Raises:
         ValueError: the kernel is even or the activation unknown.
@@ -62,7 +69,7 @@ class ConvModule(nn.Module):
         if with_norm:
             self.norm_name, norm = build_norm_layer(norm_cfg, out_channels)
             self.add_module(self.norm_name, norm)
-        self.activate = nn.Identity() if act is None else _ACTIVATIONS[act](inplace=True)
+        self.activate = nn.Identity() if act is None else _ACTIVATIONS[act](out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out_channels, H, W) of (B, in_channels, H, W), H and W divided by the stride and rounded up."""

@@ -1,7 +1,11 @@
-"""Depthwise separable convolution as a layer that plugs into the blocks of a backbone."""
+"""Depthwise separable convolutions: a layer that plugs into the blocks of a backbone, and one with normalisation and relu."""
 
-from torch import nn
+from collections.abc import Mapping
+from typing import Any
 
+from torch import Tensor, nn
+
+from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.registry import LAYERS
 
 
@@ -33,3 +37,34 @@ class SeparableConv2d(nn.Sequential):
             ),
             nn.Conv2d(channels, channels, 1, bias=False),
         )
+
+
+class DepthwiseSeparableConvModule(nn.Module):
+    """The same as two ConvModules, normalisation and relu after each, with OpenMMLab's keys.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the result.
+        kernel_size: of the convolution of each channel, odd.
+        dilation: of that convolution.
+        norm_cfg: see `build_norm_layer`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 3,
+        dilation: int = 1,
+        norm_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.depthwise_conv = ConvModule(
+            in_channels, in_channels, kernel_size=kernel_size, dilation=dilation, groups=in_channels, norm_cfg=norm_cfg
+        )
+        self.pointwise_conv = ConvModule(in_channels, out_channels, norm_cfg=norm_cfg)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, out_channels, H, W) of (B, in_channels, H, W)."""
+        return self.pointwise_conv(self.depthwise_conv(x))

@@ -1,8 +1,55 @@
 """Losses: tensors in, scalar out."""
 
+from mmpose_lite.models.losses.ae import AssociativeEmbeddingLoss
 from mmpose_lite.models.losses.classification import KLDiscretLoss
+from mmpose_lite.models.losses.cross_entropy import CrossEntropyLoss
+from mmpose_lite.models.losses.focal import FocalLoss
+from mmpose_lite.models.losses.ghm import GHMC, GHMR
+from mmpose_lite.models.losses.hard_examples import HardExampleCrossEntropyLoss
 from mmpose_lite.models.losses.heatmap import AdaptiveWingLoss, KeypointMSELoss, KeypointOHKMMSELoss
+from mmpose_lite.models.losses.iou import CIoULoss, DIoULoss, GIoULoss, IoULoss
+from mmpose_lite.models.losses.lovasz import LovaszLoss
+from mmpose_lite.models.losses.masked import MaskedFocalL2Loss, MaskedMSELoss
+from mmpose_lite.models.losses.ohem import OhemCrossEntropy
 from mmpose_lite.models.losses.reduction import reduce_loss
-from mmpose_lite.models.losses.regression import L1Loss, SmoothL1Loss
+from mmpose_lite.models.losses.region import DiceLoss, FocalTverskyLoss, GeneralizedDiceLoss, TverskyLoss
+from mmpose_lite.models.losses.regression import (
+    BalancedL1Loss,
+    BoxKLLoss,
+    L1Loss,
+    MSELoss,
+    SmoothL1Loss,
+    small_box_weight,
+)
 
-__all__ = ['AdaptiveWingLoss', 'KLDiscretLoss', 'KeypointMSELoss', 'KeypointOHKMMSELoss', 'L1Loss', 'SmoothL1Loss', 'reduce_loss']
+__all__ = [
+    'GHMC',
+    'GHMR',
+    'AdaptiveWingLoss',
+    'AssociativeEmbeddingLoss',
+    'BalancedL1Loss',
+    'BoxKLLoss',
+    'CIoULoss',
+    'CrossEntropyLoss',
+    'DIoULoss',
+    'DiceLoss',
+    'FocalLoss',
+    'FocalTverskyLoss',
+    'GIoULoss',
+    'GeneralizedDiceLoss',
+    'HardExampleCrossEntropyLoss',
+    'IoULoss',
+    'KLDiscretLoss',
+    'KeypointMSELoss',
+    'KeypointOHKMMSELoss',
+    'L1Loss',
+    'LovaszLoss',
+    'MSELoss',
+    'MaskedFocalL2Loss',
+    'MaskedMSELoss',
+    'OhemCrossEntropy',
+    'SmoothL1Loss',
+    'TverskyLoss',
+    'reduce_loss',
+    'small_box_weight',
+]

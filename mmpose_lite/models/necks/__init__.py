@@ -2,5 +2,6 @@
 
 from mmpose_lite.models.necks.cpn_global_net import CPNGlobalNet
 from mmpose_lite.models.necks.feature_map_processor import FeatureMapProcessor
+from mmpose_lite.models.necks.lightweight_cpm import LightweightCPM
 
-__all__ = ['CPNGlobalNet', 'FeatureMapProcessor']
+__all__ = ['CPNGlobalNet', 'FeatureMapProcessor', 'LightweightCPM']

@@ -3,6 +3,7 @@
 # Letters: B batch, C channels, H x W cells.
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -11,11 +12,13 @@ from mmpose_lite.registry import NECKS
 
 @NECKS.register_module()
 class FeatureMapProcessor(nn.Module):
-    """ReLU, then bilinear resizing: with a convolution behind it, the simple decoder of ViTPose.
+    """Joining of all maps, ReLU, then bilinear resizing; each step if asked for.
 
-    Source: Xu et al., ViTPose, NeurIPS 2022, Sec. 3.1, Eq. 3, arXiv:2204.12484.
+    Source: the last two, with a convolution behind them, are the simple decoder of ViTPose: Xu et al., NeurIPS 2022, Sec. 3.1,
+    Eq. 3, arXiv:2204.12484. Joined maps are the V2 of HRNet: Wang et al., TPAMI 2020, Sec. 3.3, arXiv:1908.07919.
 
     Args:
+        concat: resize all maps to the size of the first and return them as one, with the channels of all.
         scale_factor: on the sides of each map.
         apply_relu: cut off negative values first.
 
@@ -23,18 +26,25 @@ class FeatureMapProcessor(nn.Module):
         ValueError: `scale_factor` is not positive.
     """
 
-    def __init__(self, *, scale_factor: float = 1.0, apply_relu: bool = False) -> None:
+    def __init__(self, *, concat: bool = False, scale_factor: float = 1.0, apply_relu: bool = False) -> None:
         super().__init__()
         if scale_factor <= 0:
             raise ValueError(f'FeatureMapProcessor: `scale_factor` must be positive, got {scale_factor}.')
+        self.concat = concat
         self.scale_factor = scale_factor
         self.apply_relu = apply_relu
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return maps (B, C, scale_factor * H, scale_factor * W) of maps (B, C, H, W)."""
+        """Return maps (B, C, scale_factor * H, scale_factor * W) of maps (B, C, H, W); with `concat` one, of all C."""
+        if self.concat:
+            size = feats[0].shape[2:]
+            feats = [torch.cat([feats[0], *(_resized(feat, size=size) for feat in feats[1:])], dim=1)]
         if self.apply_relu:
             feats = [functional.relu(feat) for feat in feats]
         if self.scale_factor == 1:
             return tuple(feats)
-        resize = {'scale_factor': self.scale_factor, 'mode': 'bilinear', 'align_corners': False}
-        return tuple(functional.interpolate(feat, **resize) for feat in feats)
+        return tuple(_resized(feat, scale_factor=self.scale_factor) for feat in feats)
+
+
+def _resized(feat: Tensor, *, size: Sequence[int] | None = None, scale_factor: float | None = None) -> Tensor:
+    return functional.interpolate(feat, size=size, scale_factor=scale_factor, mode='bilinear', align_corners=False)

@@ -8,13 +8,14 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmpose_lite.models.heads.pose.heatmap_layers import check_lengths, deconv_layers, init_normal
+from mmpose_lite.models.keypoint_channels import keypoint_channels
 from mmpose_lite.ops.heatmap_accuracy import heatmap_accuracy
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps
+from mmpose_lite.ops.heatmap_resize import mean_of_scales
 from mmpose_lite.registry import CODECS, HEADS, LOSSES
 from mmpose_lite.structures import KeypointMeta, SampleBatch
 
-# kernel size -> padding and output padding with which a stride of 2 doubles the map
-_DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
 _FINAL_LAYER: Mapping[str, int] = MappingProxyType({'kernel_size': 1})
 
 
@@ -57,9 +58,11 @@ class HeatmapHead(BaseModule):
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
-        self.out_channels = _num_keypoints(out_channels, meta)
+        self.out_channels = keypoint_channels('HeatmapHead', out_channels, meta)
         channels = in_channels
-        self.deconv_layers, channels = _deconv_layers(channels, deconv_out_channels or (), deconv_kernel_sizes or ())
+        self.deconv_layers, channels = deconv_layers(
+            'HeatmapHead', channels, deconv_out_channels or (), deconv_kernel_sizes or ()
+        )
         self.conv_layers, channels = _conv_layers(channels, conv_out_channels or (), conv_kernel_sizes or ())
         self.final_layer = _final_layer(channels, self.out_channels, final_layer)
         self.loss_module = LOSSES.build(loss or dict(type='KeypointMSELoss', use_target_weight=True))
@@ -67,14 +70,7 @@ class HeatmapHead(BaseModule):
 
     def init_weights(self) -> None:
         """Set normal initial values of standard deviation 0.001, as the paper does; biases 0, batch norm 1 and 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.normal_(module.weight, std=0.001)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
+        init_normal(self)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Return heatmaps (B, K, H, W), any range, made of the last (coarsest) of the maps."""
@@ -113,6 +109,15 @@ class HeatmapHead(BaseModule):
         """Return the mean of heatmaps (B, K, H, W) and those of the mirrored images; see `flip_heatmaps`."""
         return (heatmaps + flip_heatmaps(mirrored, flip_indices, shift=shift)) / 2
 
+    @property
+    def input_frame(self) -> str:
+        """How inputs of several scales lie on each other; see `resize_maps`."""
+        return self._codec().input_frame
+
+    def merge_scales(self, heatmaps: Sequence[Tensor]) -> Tensor:
+        """Return the mean of heatmaps (B, K, H, W) of several scales of the input, at the size of the first."""
+        return mean_of_scales(heatmaps, frame=self._codec().map_frame)
+
     def _codec(self) -> Any:
         if self.codec is None:
             raise RuntimeError(
@@ -122,46 +127,9 @@ class HeatmapHead(BaseModule):
         return self.codec
 
 
-def _num_keypoints(out_channels: int | None, meta: KeypointMeta | Mapping[str, Any] | str | None) -> int:
-    declared = None if meta is None else KeypointMeta.load(meta).num_keypoints
-    if out_channels is None and declared is None:
-        raise ValueError('HeatmapHead: `out_channels` or `meta` must be given, got neither.')
-    if None not in (out_channels, declared) and out_channels != declared:
-        raise ValueError(
-            f'HeatmapHead: `out_channels` must be the {declared} keypoints of `meta`, got {out_channels}. '
-            'Leave `out_channels` out, or name another `meta`.'
-        )
-    return declared if out_channels is None else out_channels
-
-
-def _check_lengths(what: str, out_channels: Sequence[int], kernel_sizes: Sequence[int]) -> None:
-    if len(out_channels) != len(kernel_sizes):
-        raise ValueError(
-            f'HeatmapHead: `{what}_kernel_sizes` needs one entry per {what} layer ({len(out_channels)}), '
-            f'got {tuple(kernel_sizes)}.'
-        )
-
-
-def _deconv_layers(channels: int, out_channels: Sequence[int], kernel_sizes: Sequence[int]) -> tuple[nn.Module, int]:
-    """Return the deconvolutions and the C of their result."""
-    if out_channels:
-        _check_lengths('deconv', out_channels, kernel_sizes)
-    layers: list[nn.Module] = []
-    for c_out, kernel in zip(out_channels, kernel_sizes):
-        if kernel not in _DECONV_PADDING:
-            raise ValueError(f'HeatmapHead: `deconv_kernel_sizes` must be of {sorted(_DECONV_PADDING)}, got {kernel}.')
-        padding, output_padding = _DECONV_PADDING[kernel]
-        layers.append(
-            nn.ConvTranspose2d(channels, c_out, kernel, stride=2, padding=padding, output_padding=output_padding, bias=False)
-        )
-        layers += [nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
-        channels = c_out
-    return nn.Sequential(*layers), channels
-
-
 def _conv_layers(channels: int, out_channels: Sequence[int], kernel_sizes: Sequence[int]) -> tuple[nn.Module, int]:
     """Return the convolutions and the C of their result."""
-    _check_lengths('conv', out_channels, kernel_sizes)
+    check_lengths('HeatmapHead', 'conv', out_channels, kernel_sizes)
     layers: list[nn.Module] = []
     for c_out, kernel in zip(out_channels, kernel_sizes):
         if kernel % 2 == 0:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmpose_lite.models.keypoint_channels import keypoint_channels
 from mmpose_lite.ops.heatmap_accuracy import heatmap_accuracy
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps
+from mmpose_lite.ops.heatmap_resize import mean_of_scales
 from mmpose_lite.registry import CODECS, LOSSES
 from mmpose_lite.structures import KeypointMeta, SampleBatch
 
@@ -111,6 +112,15 @@ class MultiStageHead(BaseModule):
     ) -> tuple[Tensor]:
         """Return the mean of the last set and that of the mirrored images, as the one set to decode; see `flip_heatmaps`."""
         return ((heatmaps[-1] + flip_heatmaps(mirrored[-1], flip_indices, shift=shift)) / 2,)
+
+    @property
+    def input_frame(self) -> str:
+        """How inputs of several scales lie on each other; see `resize_maps`."""
+        return self._codec().input_frame
+
+    def merge_scales(self, passes: Sequence[Sequence[Tensor]]) -> tuple[Tensor]:
+        """Return the mean of the last sets of several scales of the input, at the size of the first, as the one set to decode."""
+        return (mean_of_scales([heatmaps[-1] for heatmaps in passes], frame=self._codec().map_frame),)
 
     def _codec(self) -> Any:
         if self.codec is None:

@@ -1,0 +1,68 @@
+"""Layers of a decoder that double a map: bilinear, or by a transposed convolution."""
+
+# Letters: B batch, C channels, H x W cells.
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.layers.norm import build_norm_layer
+from mmpose_lite.registry import LAYERS
+
+
+def fit(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return (B, C, *size) of (B, C, h, w), bilinear; the map itself where it has that size already. `size` is (h, w)."""
+    return x if x.shape[2:] == tuple(size) else functional.interpolate(x, size=tuple(size), mode='bilinear')
+
+
+@LAYERS.register_module()
+class InterpConv(nn.Module):
+    """Bilinear enlargement, then a convolution; keys as in mmseg.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the result.
+        kernel_size: odd.
+        norm_cfg: see `build_norm_layer`.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel_size: int = 1, norm_cfg: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        conv = ConvModule(in_channels, out_channels, kernel_size=kernel_size, norm_cfg=norm_cfg)
+        self.interp_upsample = nn.Sequential(nn.Identity(), conv)  # in mmseg the enlargement is a layer, index 0
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """Return (B, out_channels, *size); `size` is (h, w)."""
+        return self.interp_upsample(fit(x, size))
+
+
+@LAYERS.register_module()
+class DeconvModule(nn.Module):
+    """A transposed convolution of stride 2, normalisation, relu; keys as in mmseg.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the result.
+        kernel_size: even, 2 or more; 4 overlaps, which leaves less of a checkerboard.
+        norm_cfg: see `build_norm_layer`.
+
+    Raises:
+        ValueError: the kernel is odd.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel_size: int = 4, norm_cfg: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        if kernel_size < 2 or kernel_size % 2:
+            raise ValueError(f'DeconvModule: `kernel_size` must be even, got {kernel_size}.')
+        deconv = nn.ConvTranspose2d(in_channels, out_channels, kernel_size, stride=2, padding=(kernel_size - 2) // 2)
+        self.deconv_upsamping = nn.Sequential(deconv, build_norm_layer(norm_cfg, out_channels)[1], nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """Return (B, out_channels, *size); `size` is (h, w), twice that of `x` or one more."""
+        return fit(self.deconv_upsamping(x), size)

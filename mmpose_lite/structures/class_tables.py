@@ -1,0 +1,39 @@
+"""The built-in sets of classes: what `ClassMeta.load` takes by name."""
+
+from typing import Any
+
+_CITYSCAPES = (
+    'road sidewalk building wall fence pole traffic_light traffic_sign vegetation terrain sky person rider car truck bus train '
+    'motorcycle bicycle'
+)
+_CITYSCAPES_PALETTE = (
+    *((128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153), (250, 170, 30)),
+    *((220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70)),
+    *((0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32)),
+)
+_VOC = (
+    'background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant '
+    'sheep sofa train tvmonitor'
+)
+
+
+def voc_color(label: int) -> tuple[int, int, int]:
+    """Return the RGB colour that PASCAL VOC's palette gives a label: its bits, three by three, from the top of each channel."""
+    color = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            color[channel] |= (label >> (3 * bit + channel) & 1) << (7 - bit)
+    return color[0], color[1], color[2]
+
+
+# Cityscapes: the 19 training classes (labelTrainIds). VOC: the palette of its own PNGs. person_parts: what
+# SyntheticPeopleSegmentation draws, sides taken together.
+BUILTIN: dict[str, dict[str, Any]] = {
+    'cityscapes': dict(classes=_CITYSCAPES.split(), palette=_CITYSCAPES_PALETTE),
+    'voc2012': dict(classes=_VOC.split(), palette=[voc_color(k) for k in range(21)]),
+    'person': dict(classes=['background', 'person'], palette=[(0, 0, 0), (220, 20, 60)]),
+    'person_parts': dict(
+        classes=['background', 'head', 'torso', 'upper_arm', 'lower_arm', 'upper_leg', 'lower_leg'],
+        palette=[(0, 0, 0), (228, 26, 28), (55, 126, 184), (77, 175, 74), (152, 78, 163), (255, 127, 0), (255, 221, 51)],
+    ),
+}

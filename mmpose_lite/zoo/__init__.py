@@ -1,0 +1,1 @@
+"""Published weights: names, addresses, figures; and what a name means."""

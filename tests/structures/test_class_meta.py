@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmpose_lite.structures import ClassMeta
+from mmpose_lite.structures.class_meta import default_palette
+from mmpose_lite.structures.class_tables import BUILTIN, voc_color
+
+
+@pytest.mark.parametrize(('name', 'num_classes'), [('cityscapes', 19), ('voc2012', 21), ('person', 2), ('person_parts', 7)])
+def test_built_in_classes(name: str, num_classes: int) -> None:
+    meta = ClassMeta.load(name)
+    assert meta.name == name
+    assert meta.num_classes == len(meta.classes) == len(meta.palette) == num_classes
+    assert len(set(meta.palette)) == num_classes, 'coloured masks are read by these colours'
+    assert ClassMeta.load(meta) is meta
+
+
+def test_every_built_in_name_is_tested() -> None:
+    assert len(BUILTIN) == 4
+
+
+def test_the_palette_of_voc_is_that_of_its_files() -> None:
+    assert [voc_color(k) for k in (0, 1, 2, 3, 15, 20, 255)] == [
+        *((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (192, 128, 128), (0, 64, 128), (224, 224, 192)),
+    ]
+
+
+def test_round_trip_through_json(tmp_path: Path) -> None:
+    spec = dict(classes=['sky', 'left_arm', 'right_arm'], palette=[[1, 2, 3], [4, 5, 6], [7, 8, 9]])
+    path = tmp_path / 'mine.json'
+    path.write_text(json.dumps(spec))
+    meta = ClassMeta.load(path)
+    assert (meta.name, meta.classes, meta.palette[2]) == ('mine', ('sky', 'left_arm', 'right_arm'), (7, 8, 9))
+    assert meta.swaps == (0, 2, 1)
+    assert ClassMeta.load(meta.to_dict()) == meta
+
+
+def test_sides_are_swapped_by_a_table() -> None:
+    table = ClassMeta.load(dict(classes=['sky', 'left_arm', 'right_arm'])).flip_table
+    labels = np.array([0, 1, 2, 255, 200], np.uint8)
+    assert table[labels].tolist() == [0, 2, 1, 255, 200]
+    assert ClassMeta.load('cityscapes').flip_table is None
+    assert ClassMeta.load(dict(classes=['a', 'b', 'c'], swaps=[['c', 'a']])).swaps == (2, 1, 0)
+
+
+def test_a_number_makes_nameless_classes() -> None:
+    meta = ClassMeta.load(dict(classes=3))
+    assert meta.classes == ('class_0', 'class_1', 'class_2')
+    assert meta.palette == default_palette(3)
+
+
+def test_default_colours_differ() -> None:
+    palette = default_palette(150)
+    assert len(set(palette)) == 150
+    assert palette[0] == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ('spec', 'message'),
+    [
+        ('cityscape', r"must be one of .* got 'cityscape'. Did you mean 'cityscapes'"),
+        (dict(names=['a']), r"needs `classes` and takes .*, got the keys \['names'\]"),
+        (dict(classes=['a', 'a']), 'must be different names'),
+        (dict(classes=[]), 'must be 1 to 254 names, got 0'),
+        (dict(classes=255), 'must be 1 to 254 names, got 255'),
+        (dict(classes=['a', 'b'], palette=[[0, 0, 0]]), '`palette` needs 2 RGB triples, got 1'),
+        (dict(classes=['a', 'b', 'c'], swaps=[['a', 'b'], ['b', 'c']]), r"each class in one at most, got \['b', 'c'\]"),
+        (dict(classes=['a', 'b'], swaps=[['a', 'x']]), r"`swaps` must be pairs of classes.*got \['a', 'x'\]"),
+    ],
+)
+def test_errors(spec: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClassMeta.load(spec)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"'.*none\.json' given as `meta` does not exist"):
+        ClassMeta.load(tmp_path / 'none.json')

@@ -1,0 +1,136 @@
+"""The index of published weights: whole, and true of the configs it names. The files themselves are not needed."""
+
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmpose_lite.checkpoints.download import hash_in_name
+from mmpose_lite.engine.config import load_config, metric_configs
+from mmpose_lite.registry import METRICS, MODELS
+from mmpose_lite.zoo.index import KEYS, entries
+from mmpose_lite.zoo.names import configs_folder, shipped_configs
+
+ENTRIES = sorted(entries().values(), key=lambda entry: entry.name)
+ids = pytest.mark.parametrize('entry', ENTRIES, ids=lambda entry: entry.name)
+
+
+@cache
+def config(path: str) -> Config:
+    return load_config(configs_folder() / path)
+
+
+def test_there_are_entries() -> None:
+    assert 'hrnet_w32_coco_256x192' in entries()
+    assert len({entry.sha256 for entry in ENTRIES}) == len(ENTRIES), 'two names for one file'
+
+
+@ids
+def test_the_fields(entry: Any) -> None:
+    assert re.fullmatch(r'[a-z0-9_]+_\d+x\d+', entry.name)
+    assert (configs_folder() / entry.config).is_file()
+    assert entry.keys in KEYS
+    assert entry.licence
+    assert entry.urls
+    for url in entry.urls:
+        assert url.startswith('https://')
+        assert hash_in_name(url) == entry.sha256
+        assert url.rpartition('/')[2] == entry.path.name
+
+
+@ids
+def test_a_name_is_that_of_its_config_or_of_none(entry: Any) -> None:
+    """Else `init_model(NAME)` would be another network with weights than without."""
+    if entry.name in shipped_configs():
+        assert Path(entry.config).stem == entry.name
+
+
+@ids
+def test_the_figures_are_those_that_the_config_measures(entry: Any) -> None:
+    assert entry.metrics
+    prefixes = {METRICS.get(metric['type']).default_prefix for metric in metric_configs(config(entry.config).test_evaluator)}
+    for name, value in entry.metrics.items():
+        assert name.partition('/')[0] in prefixes
+        assert 0 < value < (100 if name == 'epe/EPE' else 1)
+
+
+@ids
+def test_the_recipe_is_the_published_one(entry: Any) -> None:
+    """The published name tells the batch of one of eight GPUs, the epochs, the coding and the size."""
+    cfg = config(entry.config)
+    name = re.search(r'8xb(\d+)-(\d+)e_(?:aic-)?(\w+?)-(\d+)x(\d+)$', entry.published_as)
+    batch_size, epochs, data, height, width = name.groups()
+    assert cfg.train_dataloader.batch_size == int(batch_size)
+    assert cfg.train_cfg.max_epochs == int(epochs)
+    assert tuple(cfg.codec.input_size) == (int(width), int(height))
+    assert cfg.meta == {'coco': 'coco17', 'mpii': 'mpii16', 'rhd2d': 'rhd21'}[data]
+    is_udp = 'udp' in entry.published_as or 'ViTPose' in entry.published_as
+    variant = 'udp' if is_udp else 'dark' if 'dark' in entry.published_as else 'msra'
+    if cfg.codec.type == 'HeatmapCodec':
+        assert cfg.codec.get('variant', 'msra') == variant
+
+
+@ids
+def test_the_test_is_the_published_one(entry: Any) -> None:
+    """Boxes of the detector, flip test with the shift that the coding needs, crops as the network saw them, OKS-NMS."""
+    cfg = config(entry.config)
+    dataset, test_cfg = cfg.test_dataloader.dataset, cfg.model.test_cfg
+    assert dataset.test_mode
+    assert test_cfg.flip_test
+    if cfg.model.type != 'TopdownPoseEstimator':
+        return
+    if cfg.codec.type == 'HeatmapCodec':
+        assert test_cfg.shift_heatmap == (cfg.codec.get('variant') != 'udp')
+    affine = next(step for step in dataset.pipeline if step['type'] == 'TopdownAffine')
+    assert tuple(affine['input_size']) == tuple(cfg.codec.input_size)
+    if cfg.meta == 'coco17':
+        assert affine.get('use_udp', False) == (cfg.codec.get('variant') == 'udp')
+        assert dataset.bbox_file.endswith('COCO_val2017_detections_AP_H_56_person.json')
+        (metric,) = metric_configs(cfg.test_evaluator)
+        is_mspn = cfg.model.backbone.type == 'MSPN'
+        assert metric['nms_mode'] == ('none' if is_mspn else 'oks_nms')
+        assert is_mspn or metric['nms_thr'] == 0.9
+        assert metric['score_mode'] == 'bbox_keypoint'
+
+
+@cache
+def tensors(network: str) -> dict[str, tuple[int, ...]]:
+    """Return name -> shape of the tensors of a model config (as JSON), without making them."""
+    with torch.device('meta'):
+        model = MODELS.build(json.loads(network))
+    return {name: tuple(value.shape) for name, value in model.state_dict().items() if not name.startswith('data_preprocessor.')}
+
+
+@pytest.fixture(scope='module')
+def published(shared: Path) -> list[dict[str, tuple[int, ...]]]:
+    """Name -> shape of the published networks whose tensors are known."""
+    lists = [json.loads(path.read_text())['keys'] for path in sorted((shared / 'parity' / 'models').glob('pose_*.json'))]
+    return [{k: tuple(v) for k, v in keys.items() if not k.startswith('data_preprocessor.')} for keys in lists]
+
+
+def kinds(names: Iterable[str]) -> set[str]:
+    """Return the names without the numbers of layers and blocks."""
+    return {re.sub(r'\d+', 'N', name) for name in names}
+
+
+@ids
+def test_what_is_said_of_the_tensors_is_true(entry: Any, published: list[dict[str, tuple[int, ...]]]) -> None:
+    model = config(entry.config).model.to_dict()
+    # What changes no tensor goes, so that one network of several configs is built once.
+    model.pop('test_cfg', None)
+    model['backbone'].pop('init_cfg', None)
+    if model['head']['type'] in ('HeatmapHead', 'CPMHead'):
+        model['head'].pop('codec')
+    ours = tensors(json.dumps(model, sort_keys=True))
+    if any(ours == theirs for theirs in published):
+        assert entry.keys == 'shapes'
+    elif any(kinds(ours) == kinds(theirs) for theirs in published):
+        assert entry.keys == 'names'
+    else:
+        assert entry.keys == 'construction'
