@@ -63,6 +63,16 @@ def test_leading_axes_and_empty_sides(kind: IoUKind) -> None:
     assert pairwise_iou(boxes, others[:, :0], kind=kind).shape == (2, 5, 0)
 
 
+def test_pairs_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes, others = random_boxes(2, 50), random_boxes(2, 7)
+    whole = pairwise_iou(boxes, others)
+    monkeypatch.setattr('mmpose_lite.ops.iou._PAIRS_AT_ONCE', 60)
+    torch.testing.assert_close(pairwise_iou(boxes, others), whole)
+    boxes.requires_grad_()
+    pairwise_iou(boxes, others).sum().backward()
+    assert boxes.grad.any()
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_degenerate_boxes(kind: IoUKind) -> None:
     """No area: no overlap, not even with itself; and no NaN, in value or gradient."""

@@ -268,6 +268,15 @@ def test_permuted_boxes_give_permuted_results(cfg: dict[str, Any]) -> None:
     torch.testing.assert_close(again.boxes, found.boxes)
 
 
+@pytest.mark.parametrize('name', ['IoU-guided', 'weighted', 'softer'])
+def test_pairs_in_parts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes, scores, labels = scene(80)
+    nms = build(LOOPS[name][0])
+    whole = nms(boxes, scores, labels, **extras(boxes))
+    monkeypatch.setattr('mmpose_lite.ops.nms.averaging._PAIRS_AT_ONCE', 150)
+    torch.testing.assert_close(nms(boxes, scores, labels, **extras(boxes)), whole)
+
+
 @each_variant
 def test_edges(cfg: dict[str, Any]) -> None:
     nms = build(cfg)
@@ -284,6 +293,7 @@ def test_edges(cfg: dict[str, Any]) -> None:
     best = build(cfg, max_num=3)(boxes, scores, labels, **extras(boxes))
     assert best.indices.tolist() == found.indices[:3].tolist()
     torch.testing.assert_close(best.boxes, found.boxes[:3])
+    torch.testing.assert_close(best.scores, found.scores[:3])
 
 
 @each_variant

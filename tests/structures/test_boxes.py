@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
+import torch
 
-from mmpose_lite.structures import bbox_cs_to_xyxy, bbox_xywh_to_xyxy, bbox_xyxy_to_cs, bbox_xyxy_to_xywh
+from mmpose_lite.structures import (
+    bbox_area,
+    bbox_cs_to_xyxy,
+    bbox_cxcywh_to_xyxy,
+    bbox_xywh_to_xyxy,
+    bbox_xyxy_to_cs,
+    bbox_xyxy_to_cxcywh,
+    bbox_xyxy_to_xywh,
+)
 
 BOXES_XYXY = np.array([[2.0, 3.0, 5.0, 7.0], [-4.0, 0.5, 10.0, 0.5]], dtype=np.float32)
 BOXES_XYWH = np.array([[2.0, 3.0, 3.0, 4.0], [-4.0, 0.5, 14.0, 0.0]], dtype=np.float32)  # from 2 to 5 is 3 wide
@@ -36,3 +45,16 @@ def test_the_input_is_left_alone() -> None:
     bbox_xyxy_to_xywh(boxes)
     bbox_xyxy_to_cs(boxes)
     np.testing.assert_array_equal(boxes, BOXES_XYXY)
+
+
+def test_tensors_by_hand_and_back() -> None:
+    boxes = torch.from_numpy(BOXES_XYXY)
+    centered = torch.tensor([[3.5, 5.0, 3.0, 4.0], [3.0, 0.5, 14.0, 0.0]])
+    torch.testing.assert_close(bbox_xyxy_to_cxcywh(boxes), centered)
+    torch.testing.assert_close(bbox_cxcywh_to_xyxy(centered), boxes)
+    assert bbox_area(boxes).tolist() == [12, 0]
+    assert bbox_area(torch.tensor([5.0, 5.0, 2.0, 2.0])) == 0  # not 9: there is nothing between its edges
+    for shape in ((4,), (0, 4), (2, 3, 4)):
+        values = torch.rand(shape, dtype=torch.float64)
+        torch.testing.assert_close(bbox_cxcywh_to_xyxy(bbox_xyxy_to_cxcywh(values)), values)
+        assert bbox_area(values).shape == shape[:-1]
