@@ -1,8 +1,13 @@
-"""Find the poses in images, folders and videos. Writes drawn pictures, and COCO-style results.json or OpenPose's files."""
+"""Find the poses in images, folders and videos. Writes drawn pictures, and COCO-style results.json or OpenPose's files.
+
+A segmentation network gives the classes of the pixels instead: masks/*.png, drawn pictures/*.jpg, and their run lengths in
+results.json.
+"""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, run_command
 
@@ -71,9 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FileNotFoundError, UntrustedCheckpointError, ValueError) as error:
         raise CallError(str(error)) from error
 
+    segments = hasattr(model, 'class_meta')
+    if segments and (args.boxes or args.track or args.smooth or args.format != 'coco'):
+        raise CallError(f'--boxes, --track, --smooth and --format are for poses; {args.config} is a segmentation network.')
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task('pictures', total=count_frames(sources))
+        if segments:
+            return _segment(model, sources, args, on_picture=lambda: progress.advance(task))
         report = infer_files(
             model,
             sources,
@@ -92,6 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(report.lines())
     if report.unknown:
         print(f'{report.unknown} pictures are not in {args.boxes}: nobody is drawn there', file=sys.stderr)
+    for failure in report.failures:
+        print(f'error: {failure}', file=sys.stderr)
+    return int(bool(report.failures))
+
+
+def _segment(model: Any, sources: Sequence[Any], args: argparse.Namespace, *, on_picture: Callable[[], None]) -> int:
+    from mmpose_lite.apis.segmentation import segment_files
+
+    report = segment_files(model, sources, args.out, with_pictures=not args.no_pictures, on_picture=on_picture)
+    print(f'{report.num_pictures} pictures; {args.out}/masks, {args.out}/results.json')
     for failure in report.failures:
         print(f'error: {failure}', file=sys.stderr)
     return int(bool(report.failures))

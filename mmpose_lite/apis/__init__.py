@@ -11,6 +11,7 @@ _MODULES = {
     'OneEuroSmoother': 'mmpose_lite.apis.smoothing',
     'inference': 'mmpose_lite.apis.infer',
     'init_model': 'mmpose_lite.apis.infer',
+    'segment': 'mmpose_lite.apis.segmentation',
 }
 
 __all__ = list(_MODULES)

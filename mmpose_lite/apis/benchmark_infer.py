@@ -84,7 +84,7 @@ def _stages(model: Any, batch: Batch, device: str, *, amp: bool) -> dict[str, Ca
         with context():
             return model.test_step(batch)
 
-    if not hasattr(model.head, 'decode'):
+    if not hasattr(getattr(model, 'head', None), 'decode'):
         return dict(whole=whole)
     inputs = model.data_preprocessor(batch, False)['inputs']
 

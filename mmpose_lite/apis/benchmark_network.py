@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmpose_lite.datasets.collate import pose_collate
 from mmpose_lite.engine.config import ConfigError
-from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures import ClassMeta, KeypointMeta
 
 Batch = dict[str, Any]
 
@@ -16,11 +16,14 @@ COMPARISONS = ('amp', 'channels-last')
 
 
 def made_up_batch(cfg: Config, batch_size: int) -> Batch:
-    """Return a collated batch of noise with one person per image, of the size that the head's codec names.
+    """Return a collated batch of noise: one person per image, of the size that the head's codec names; for segmentation a class
+    per pixel, of the size that `input_size` of the config names.
 
     Raises:
-        ConfigError: the config has no such codec.
+        ConfigError: the config has no such size.
     """
+    if cfg.model.get('decode_head') is not None:
+        return _made_up_masks(cfg, batch_size)
     size = ((cfg.model.get('head') or {}).get('codec') or {}).get('input_size')
     if size is None:
         raise ConfigError('benchmark: made-up batches need `model.head.codec.input_size`; use the data of the config instead.')
@@ -47,6 +50,23 @@ def made_up_batch(cfg: Config, batch_size: int) -> Batch:
                 ),
             )
         )  # fmt: skip
+    return pose_collate(samples)
+
+
+def _made_up_masks(cfg: Config, batch_size: int) -> Batch:
+    if cfg.get('input_size') is None:
+        raise ConfigError('benchmark: made-up batches need `input_size` (w, h) in the config; use its data instead.')
+    w, h = cfg.input_size
+    num_classes = ClassMeta.load(cfg.model.get('meta') or cfg.get('meta')).num_classes
+    rng = np.random.default_rng(0)
+    samples = [
+        dict(
+            inputs=rng.integers(0, 256, (h, w, 3), dtype=np.uint8),
+            maps=dict(gt_seg_map=rng.integers(0, num_classes, (h, w), dtype=np.uint8)),
+            metainfo=dict(img_path='', img_id=number, ori_shape=(h, w), img_shape=(h, w)),
+        )
+        for number in range(batch_size)
+    ]
     return pose_collate(samples)
 
 

@@ -10,14 +10,18 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 
 from mmpose_lite.datasets.regions import covered_cells
 from mmpose_lite.datasets.sampling import Draw
-from mmpose_lite.datasets.transforms.loading import read_image
+from mmpose_lite.datasets.transforms.loading import LoadImage, read_image
+from mmpose_lite.datasets.transforms.segmentation import LoadSegMap
 from mmpose_lite.engine.config import SPLITS, ConfigError
 from mmpose_lite.registry import CODECS, DATASETS
 from mmpose_lite.structures import KeypointConverter, KeypointMeta
+from mmpose_lite.structures.class_meta import IGNORE_INDEX
 from mmpose_lite.visualization.draw import draw_heatmaps, draw_left_out, draw_poses, draw_side_by_side
+from mmpose_lite.visualization.segmentation import draw_segmentation
 
 MODES = ('augmented', 'original')
 _INPUT_HEIGHT = 512  # px of a drawn input: dots and limbs would hide a small one
@@ -45,7 +49,8 @@ def browse(
         split: 'train', 'val' or 'test'.
         num: how many samples (`mode='augmented'`) or images (`'original'`); all where there are fewer.
         mode: 'augmented': what comes out of the pipeline, with `keypoints_input`; 'original': whole images with the boxes and
-            the labelled keypoints of all the people that the dataset uses. In both, stripes on what the loss leaves out.
+            the labelled keypoints of all the people that the dataset uses. In both, stripes on what the loss leaves out, and for
+            segmentation the colours of the classes instead.
         heatmaps: beside each input, the target heatmaps that the head's codec makes of it, and its fields where it has any.
         sheet: also write sheet.png with all of them.
         seed: chooses the samples and the random numbers of the transforms; the same seed draws the same pictures.
@@ -68,8 +73,13 @@ def browse(
     if loader is None:
         raise ConfigError(f'browse: the config has no `{split}_dataloader`.')
     dataset = DATASETS.build(loader['dataset'])
-    codec = _heatmap_codec(cfg, dataset.metainfo['keypoint_meta']) if heatmaps else None
-    pictures = _originals(dataset, num, seed) if mode == 'original' else _inputs(dataset, num, seed, codec)
+    if 'class_meta' in dataset.metainfo:
+        if heatmaps:
+            raise ConfigError('browse: `heatmaps` are of poses; this config is of segmentation.')
+        pictures = _masks(dataset, num, seed, augmented=mode == 'augmented')
+    else:
+        codec = _heatmap_codec(cfg, dataset.metainfo['keypoint_meta']) if heatmaps else None
+        pictures = _originals(dataset, num, seed) if mode == 'original' else _inputs(dataset, num, seed, codec)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     files, thumbnails = [], []
@@ -102,6 +112,25 @@ def contact_sheet(pictures: Sequence[np.ndarray], *, gap: int = 6) -> np.ndarray
 def _chosen(size: int, num: int, seed: int) -> list[int]:
     """Return `num` of `size` indices in rising order."""
     return sorted(np.random.default_rng(seed).permutation(size)[:num].tolist())
+
+
+def _masks(dataset: Any, num: int, seed: int, *, augmented: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (name, picture) of images under their masks, as they come out of the pipeline or as they are in the files."""
+    meta = dataset.metainfo['class_meta']
+    original = Compose([LoadImage(), LoadSegMap()])
+    for index in _chosen(len(dataset), num, seed):
+        if augmented:
+            sample = dataset[Draw(index, seed, 0)]
+            image, labels = sample['inputs'], sample['maps'].get('gt_seg_map')
+        else:
+            sample = original(dict(dataset.get_data_info(index), class_meta=meta, label_table=dataset.label_table))
+            image, labels = sample['img'], sample.get('gt_seg_map')
+        path = Path(sample['metainfo']['img_path'] if augmented else sample['img_path'])
+        panels, titles = [_enlarged(image)], [path.name]
+        if labels is not None and labels.shape == image.shape[:2]:
+            panels.append(_enlarged(draw_segmentation(image, labels, meta=meta)))
+            titles.append(', '.join(meta.classes[k] for k in np.unique(labels) if k != IGNORE_INDEX))
+        yield path.stem, draw_side_by_side(panels, titles)
 
 
 def _heatmap_codec(cfg: Config, meta: KeypointMeta) -> Any:

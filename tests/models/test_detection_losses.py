@@ -172,7 +172,11 @@ def test_focal_against_a_loop(gamma: float, alpha: float | tuple[float, ...]) ->
     assert weighted(logits, target).item() == pytest.approx(sum(each(i, c) * factors[c] for i, c in cells) / 40)
     one_hot = torch.stack([target == c for c in range(4)], dim=1).double()
     one_hot[target < 0] = -100
-    torch.testing.assert_close(loss(logits, one_hot), loss(logits, target))
+    found = loss(logits, one_hot)
+    torch.testing.assert_close(found, loss(logits, target))
+    (gradient,) = torch.autograd.grad(found, logits)
+    assert gradient.isfinite().all()  # what is ignored is no number to compute with
+    assert not gradient[target < 0].any()
     if gamma == 0:
         binary = build('CrossEntropyLoss', use_sigmoid=True)(logits, target)
         halved = build('FocalLoss', gamma=0, alpha=0.5).double()(logits, target)

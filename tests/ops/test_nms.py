@@ -402,6 +402,23 @@ def test_negative_scores_are_an_order_too() -> None:
         assert build(cfg)(boxes, logits).indices.tolist() == build(cfg)(boxes, scores).indices.tolist()
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('name', ['SoftNMS', 'MatrixNMS'])
+def test_the_least_score_is_kept(name: str, dtype: torch.dtype) -> None:
+    """0.7 is less as a float32 than as a Python number."""
+    boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0], [20.0, 0.0, 29.0, 9.0], [40.0, 0.0, 49.0, 9.0]])
+    scores = torch.tensor([0.7, 0.9, 0.6], dtype=dtype)
+    assert build(dict(type=name, min_score=0.7))(boxes, scores).indices.tolist() == [1, 0]
+
+
+@each_variant
+def test_huge_boxes_are_left_out(cfg: dict[str, Any]) -> None:
+    boxes = torch.tensor([[0.0, 0.0, 3e25, 3e25], [0.0, 0.0, 9.0, 9.0], [-1e30, 0.0, 1e30, 1e30]])
+    scores = torch.tensor([0.9, 0.8, 0.7])
+    found = build(cfg)(boxes, scores, pred_ious=scores, variances=torch.ones(3, 4), densities=scores)
+    assert found.indices.tolist() == [1]
+
+
 def test_averaged_boxes_by_hand() -> None:
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 8.0], [50.0, 0.0, 60.0, 10.0]])
     scores = torch.tensor([0.8, 0.5, 0.3])

@@ -3,12 +3,24 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from pycocotools import mask as mask_api
 
+from mmpose_lite.apis import init_model, segment
+from mmpose_lite.apis.browse import browse
+from mmpose_lite.apis.cli import run_command
+from mmpose_lite.apis.media import VideoWriter
+from mmpose_lite.datasets.seg_maps import read_values
+from mmpose_lite.engine.config import ConfigError, load_config
+from mmpose_lite.registry import MODELS
+from mmpose_lite.structures import ClassMeta
 from tests.conftest import REPO
 from tests.tiny import call, rows
+from tools import check_dataset
 
 
 @pytest.fixture
@@ -68,14 +80,7 @@ def test_check_names_file_value_and_count(config: Path, capsys: pytest.CaptureFi
 
 
 def call_check(config: Path, *args: str) -> int:
-    import importlib.util
-
-    from mmpose_lite.apis.cli import run_command
-
-    spec = importlib.util.spec_from_file_location('tool_check_dataset', REPO / 'tools' / 'check_dataset.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return run_command(module.main, [str(config), *args])
+    return run_command(check_dataset.main, [str(config), *args])
 
 
 def test_images_of_training_in_the_validation_split_are_warned_of(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,3 +102,101 @@ train_dataloader = dict(
     )
     assert call_check(config) == 2
     assert "folder '" in ''.join(capsys.readouterr())
+
+
+@pytest.fixture
+def checkpoint(config: Path, tmp_path: Path) -> Path:
+    """Weights that the config of `config` takes, untrained."""
+    model = MODELS.build(load_config(config).model)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'weights.pth')
+    return tmp_path / 'weights.pth'
+
+
+def test_infer_writes_masks_run_lengths_and_pictures(config: Path, checkpoint: Path, tmp_path: Path) -> None:
+    rng, folder, out = np.random.default_rng(0), tmp_path / 'in', tmp_path / 'out'
+    folder.mkdir()
+    for name, size in (('a.png', (60, 90)), ('b.jpg', (80, 50))):  # (h, w)
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / name)
+    (folder / 'c.png').write_text('no image')
+    assert call('infer', config, checkpoint, folder, '--out', out) == 1, 'one file cannot be read, the others are written'
+    entries = json.loads((out / 'results.json').read_text())
+    for name, size in (('a', (60, 90)), ('b', (80, 50))):
+        labels = read_values(str(out / 'masks' / f'{name}.png'))
+        assert labels.shape == size
+        regions = [entry for entry in entries if Path(entry['file_name']).stem == name]
+        assert {entry['category_id'] for entry in regions} == set(np.unique(labels).tolist()) - {0}
+        for entry in regions:
+            decoded = mask_api.decode(dict(entry['segmentation'], counts=entry['segmentation']['counts'].encode()))
+            np.testing.assert_array_equal(decoded, labels == entry['category_id'])
+            assert entry['area'] == decoded.sum()
+        assert cv2.imread(str(out / 'pictures' / f'{name}.jpg')).shape[:2] == size
+    assert not (out / 'masks' / 'c.png').exists()
+
+
+def test_infer_gives_every_frame_of_a_video_a_mask(config: Path, checkpoint: Path, tmp_path: Path) -> None:
+    clip, out = tmp_path / 'clip.avi', tmp_path / 'out'
+    with VideoWriter(clip, fps=5) as writer:
+        for value in range(3):
+            writer.add(np.full((48, 64, 3), 60 * value, np.uint8))
+    assert call('infer', config, checkpoint, clip, '--out', out, '--no-pictures') == 0
+    assert sorted(p.name for p in (out / 'masks' / 'clip.avi').iterdir()) == ['000000.png', '000001.png', '000002.png']
+    assert not (out / 'pictures').exists()
+
+
+def test_wrong_calls_of_infer(config: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = np.zeros((30, 40, 3), np.uint8)
+    for name in ('a.png', 'a.bmp'):
+        cv2.imwrite(str(tmp_path / name), image)
+    assert call('infer', config, checkpoint, tmp_path / 'a.png', '--track', '--out', tmp_path / 'out') == 2
+    assert call('infer', config, checkpoint, tmp_path / 'a.png', tmp_path / 'a.bmp', '--out', tmp_path / 'out') == 2
+    assert 'would have one mask, masks/a.png' in ''.join(capsys.readouterr())
+
+
+def test_segment_from_python(config: Path, checkpoint: Path) -> None:
+    model = init_model(config, checkpoint)
+    images = [np.random.default_rng(i).integers(0, 256, (40 + i, 50, 3), dtype=np.uint8) for i in range(2)]
+    samples = segment(model, images)
+    assert [sample.pred_seg_map.shape for sample in samples] == [(40, 50), (41, 50)]
+    np.testing.assert_array_equal(segment(model, images[1])[0].pred_seg_map, samples[1].pred_seg_map)
+    with pytest.raises(ValueError, match=r'segment: image 0 must be \(H, W, 3\) BGR uint8, got \(40, 50\) uint8'):
+        segment(model, images[0][..., 0])
+    with pytest.raises(RuntimeError, match='in training mode'):
+        segment(model.train(), images)
+
+
+@pytest.mark.parametrize('mode', ['augmented', 'original'])
+def test_browse_draws_the_classes(config: Path, tmp_path: Path, mode: str) -> None:
+    files = browse(load_config(config), tmp_path / 'pictures', num=2, mode=mode, sheet=True)
+    assert len(files) == 2
+    assert (tmp_path / 'pictures' / 'sheet.png').is_file()
+    picture = cv2.imread(str(files[0]))
+    colors = {tuple(color) for color in np.array(ClassMeta.load('person_parts').palette)[1:, ::-1].tolist()}
+    found = {tuple(color) for color in np.unique(picture.reshape(-1, 3), axis=0).tolist()}
+    assert colors & found, 'outlines are drawn in the full colours'
+    with pytest.raises(ConfigError, match='`heatmaps` are of poses'):
+        browse(load_config(config), tmp_path, heatmaps=True)
+
+
+def test_a_level_of_unetpp_is_tested_with_the_weights_of_the_whole(config: Path, tmp_path: Path) -> None:
+    config.write_text(
+        config.read_text().replace(
+            'model = dict(backbone=dict(base_channels=4), decode_head=dict(in_channels=4, channels=4))',
+            "model = dict(backbone=dict(_delete_=True, type='UNetPlusPlus', base_channels=4, num_stages=3),\n"
+            "    decode_head=dict(_delete_=True, type='DeepSupervisionHead', in_channels=4, num_levels=2))",
+        )
+    )
+    model = MODELS.build(load_config(config).model)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'weights.pth')
+    metrics = []
+    for level in (1, 2):
+        out = tmp_path / f'{level}.json'
+        options = ['--cfg-options', f'model.backbone.level={level}', f'model.decode_head.level={level}']
+        assert call('test', config, tmp_path / 'weights.pth', '--work-dir', tmp_path / 'test', '--out', out, *options) == 0
+        metrics.append(json.loads(out.read_text())['metrics']['seg/aAcc'])
+    assert metrics[0] != metrics[1]
+
+
+def test_benchmark_trains_on_made_up_masks(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ['--synthetic', '--iterations', '1', '--repeats', '1']
+    assert call('benchmark', 'train', config, *args) == 0
+    assert 'forward' in capsys.readouterr().out

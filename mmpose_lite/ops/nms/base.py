@@ -28,8 +28,8 @@ class NMSResult(NamedTuple):
 class Suppression(ABC):
     """Keeps one box per object: `nms(boxes_xyxy, scores, labels, ...) -> NMSResult`, on the device of the boxes.
 
-    Boxes of different labels leave each other alone. A box is left out when one of its numbers is NaN or infinite. Of equal
-    scores, the first in the input comes first. No gradient flows.
+    Boxes of different labels leave each other alone. A box is left out when its area, its score or the extra that the variant
+    needs is NaN or infinite. Of equal scores, the first in the input comes first. No gradient flows.
 
     Args:
         max_num: keep at most this many, the best of all labels; None keeps all.
@@ -78,7 +78,8 @@ class Suppression(ABC):
             )
         extra = dict(pred_ious=pred_ious, variances=variances, densities=densities).get(self.extra or '')
         self._check_extra(extra, N)
-        finite = boxes_xyxy.isfinite().all(dim=1) & scores.isfinite()
+        sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).to(torch.promote_types(boxes_xyxy.dtype, torch.float32))
+        finite = sides.prod(dim=1).isfinite() & scores.isfinite()
         if extra is not None:
             finite &= extra.isfinite().reshape(N, extra.shape[1:].numel()).all(dim=1)
         rows = None if finite.all() else finite.nonzero().squeeze(1)

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmpose_lite.ops.nms.base import mutual_overlaps
 
@@ -78,13 +79,14 @@ def take_best(
     Returns:
         (P,) int64 indices in the order they were taken, and (P,) the scores they had then: none is greater than the one before.
     """
-    current = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    thresholds = torch.as_tensor(thresholds, dtype=current.dtype, device=boxes.device).expand(scores.shape)
+    dtype = torch.promote_types(torch.promote_types(boxes.dtype, scores.dtype), torch.float32)
+    boxes, current = boxes.to(dtype), scores.to(dtype)
+    thresholds = torch.as_tensor(thresholds, dtype=dtype, device=boxes.device).expand(scores.shape)
     if decay.method == 'naive':
         order = scores.argsort(descending=True, stable=True)
-        current = torch.empty_like(current).scatter_(0, order, torch.arange(len(order), 0, -1, device=boxes.device).to(current))
+        current = torch.empty_like(current).scatter_(0, order, torch.arange(len(order), 0, -1, device=boxes.device).to(dtype))
         min_score = 0.0
-    min_score = max(min_score, _TINY)
+    min_score = torch.tensor(max(min_score, _TINY), dtype=dtype).item()  # rounded as the scores are
     if boxes.is_cuda and len(boxes) <= _MAX_DENSE:
         indices, taken = take_in_rounds(boxes, current, labels, decay, thresholds, min_score)
     else:
@@ -102,17 +104,16 @@ def take_in_rounds(
     rivals = (logs < 0) | (logs.T < 0)  # one of the two may have the greater threshold
     # In double precision, so that the scores of two boxes are never equal: the first in the input is the better one.
     first = scores.double().log() - _TIE * torch.arange(N, device=boxes.device)
-    least = math.log(min_score) - _TIE * N
-    waiting = first.masked_fill(first < least, -torch.inf)
-    lost = torch.zeros_like(first)
-    at_taking = torch.full_like(first, torch.nan)
+    least = math.log(min_score) - _TIE * (N + 1)
+    remaining, lost, at_taking = first, torch.zeros_like(first), torch.full_like(first, torch.nan)
+    waiting = functional.threshold(remaining, least, -torch.inf)
     while N and bool(waiting.max() > -torch.inf):
         for _ in range(_ROUNDS_PER_CHECK):
-            best_rival = torch.where(rivals, waiting[:, None], -torch.inf).amax(dim=0)
-            taken = waiting > best_rival
+            taken = waiting > torch.where(rivals, waiting[:, None], -torch.inf).amax(dim=0)
             at_taking = torch.where(taken, lost, at_taking)
+            remaining = remaining.masked_fill(taken, -torch.inf)
             lost = lost + taken.to(logs.dtype) @ logs
-            waiting = torch.where(taken | (waiting == -torch.inf) | (first + lost < least), -torch.inf, first + lost)
+            waiting = functional.threshold(remaining + lost, least, -torch.inf)
     order = (first + at_taking).nan_to_num(nan=-torch.inf).argsort(descending=True)
     indices = order[: int(at_taking.isfinite().sum())]
     return indices, (scores[indices] * at_taking[indices].exp()).to(scores.dtype)
@@ -149,7 +150,7 @@ def take_one_by_one(
     taken_scores: list[float] = []
     remaining = len(scores) if max_num is None else max_num
     least, T, most = _CANDIDATES
-    T = max(T, len(waiting.scores)) if len(waiting.scores) <= _ALL_AT_ONCE else T
+    T = len(waiting.scores) if len(waiting.scores) <= _ALL_AT_ONCE else T
     tied = not np.diff(np.sort(waiting.scores)).all()
     while remaining and len(waiting.scores):
         row_of = factors.of(waiting, waiting.best(T, tied=tied))
@@ -206,7 +207,7 @@ class _Waiting(NamedTuple):
     def sorted_by_place(
         cls, boxes: Tensor, scores: Tensor, labels: Tensor | None, thresholds: Tensor, min_score: float
     ) -> '_Waiting':
-        edges = boxes.to(torch.promote_types(boxes.dtype, torch.float32)).cpu().numpy().T
+        edges = boxes.cpu().numpy().T
         lower, upper = edges[:2], edges[2:]
         areas = np.maximum(upper - lower, 0).prod(axis=0)
         (left, right), classes = edges[::2], None
@@ -215,12 +216,12 @@ class _Waiting(NamedTuple):
             offsets = classes * (float(edges[::2].max()) - float(edges[::2].min()) + 1)
             left, right = left + offsets, right + offsets
         every = cls(
-            scores.cpu().numpy().astype(edges.dtype),
+            scores.cpu().numpy(),
             np.arange(len(scores)),
             lower,
             upper,
             np.maximum(areas, np.finfo(areas.dtype).tiny),  # so that 0 is never divided by 0
-            thresholds.cpu().numpy().astype(edges.dtype),
+            thresholds.cpu().numpy(),
             classes,
             left,
             right,
