@@ -116,7 +116,7 @@ def test_sigmoid_cross_entropy_against_a_loop() -> None:
     weight = torch.rand(10, dtype=torch.float64)
 
     def each(i: int, c: int, pos_weight: float = 1.0) -> float:
-        t, x = int(target[i]), float(logits[i, c])
+        t, x = int(target[i]), logits[i, c].item()
         if t in (255, -1):
             return 0.0
         return pos_weight * softplus(-x) if t == c else softplus(x)
@@ -135,7 +135,7 @@ def test_sigmoid_cross_entropy_against_a_loop() -> None:
     assert loss(logits, target, weight[:, None].expand(10, 4)).item() == pytest.approx(expected)
     soft = torch.rand(10, 4, dtype=torch.float64)
     soft[0] = 255
-    expected = sum(binary_cross_entropy(float(logits[i, c]), float(soft[i, c])) for i, c in cells[4:])
+    expected = sum(binary_cross_entropy(logits[i, c].item(), float(soft[i, c])) for i, c in cells[4:])
     assert loss(logits, soft).item() == pytest.approx(expected / 40)
     assert averaged(logits, soft).item() == pytest.approx(expected / 36)
 
@@ -155,7 +155,7 @@ def test_focal_against_a_loop(gamma: float, alpha: float | tuple[float, ...]) ->
     factors = [0.5, 2.0, 1.0, 0.0]
 
     def each(i: int, c: int) -> float:
-        t, p = int(target[i]), 1 / (1 + math.exp(-float(logits[i, c])))
+        t, p = int(target[i]), 1 / (1 + math.exp(-logits[i, c].item()))
         a = alpha if isinstance(alpha, float) else alpha[c]
         if t < 0:
             return 0.0
@@ -211,7 +211,7 @@ def test_ghm_classes_against_a_loop(momentum: float) -> None:
         cells = [(i, c) for i in range(20) for c in range(4) if weight[i] > 0 and target[i] >= 0]
 
         def gradient(i: int, c: int, logits: Tensor = logits, target: Tensor = target) -> float:
-            return abs(1 / (1 + math.exp(-float(logits[i, c]))) - float(target[i] == c))
+            return abs(1 / (1 + math.exp(-logits[i, c].item())) - float(target[i] == c))
 
         members = [[cell for cell in cells if b / 5 <= gradient(*cell) < (b + 1) / 5] for b in range(5)]
         for b in range(5):
@@ -219,7 +219,7 @@ def test_ghm_classes_against_a_loop(momentum: float) -> None:
                 running[b] = momentum * running[b] + (1 - momentum) * len(members[b])
         filled = sum(1 for group in members if group)
         expected = sum(
-            binary_cross_entropy(float(logits[i, c]), float(target[i] == c)) * len(cells) / running[b] / filled
+            binary_cross_entropy(logits[i, c].item(), float(target[i] == c)) * len(cells) / running[b] / filled
             for b, group in enumerate(members)
             for i, c in group
         )

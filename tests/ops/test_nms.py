@@ -334,15 +334,18 @@ def test_identical_boxes_leave_the_first_of_the_best(cfg: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize('name', [name for name in LOOPS if name.startswith(('soft', 'adaptive', 'diou', 'hard', 'cluster'))])
-def test_equal_scores_keep_the_order_of_the_input(name: str) -> None:
+def test_equal_scores_keep_the_order_of_the_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg, loop = LOOPS[name]
     boxes, scores, _ = scene(150, objects=12)
     given = extras(boxes)
     nms = build(cfg)
     extra = given[nms.extra].tolist() if nms.extra else None
     for equal in (torch.full_like(scores, 0.7), (scores * 8).ceil() / 8):
-        expected = loop(boxes.tolist(), equal.tolist(), extra)
-        assert nms(boxes, equal, **given).indices.tolist() == [i for _, _, i in expected]
+        expected = [i for _, _, i in loop(boxes.tolist(), equal.tolist(), extra)]
+        assert nms(boxes, equal, **given).indices.tolist() == expected
+        monkeypatch.setattr('mmpose_lite.ops.nms.decay._ALL_AT_ONCE', 0)
+        monkeypatch.setattr('mmpose_lite.ops.nms.decay._CANDIDATES', (2, 4, 16))
+        assert nms(boxes, equal, **given).indices.tolist() == expected
 
 
 @each_variant

@@ -150,15 +150,18 @@ def take_one_by_one(
     taken_scores: list[float] = []
     remaining = len(scores) if max_num is None else max_num
     least, T, most = _CANDIDATES
-    T = len(waiting.scores) if len(waiting.scores) <= _ALL_AT_ONCE else T
-    tied = not np.diff(np.sort(waiting.scores)).all()
+    if len(waiting.scores) <= min(_ALL_AT_ONCE, 2 * remaining):
+        T = len(waiting.scores)
+    ascending = np.sort(waiting.scores)
+    ties = set(ascending[1:][ascending[1:] == ascending[:-1]].tolist())
+    exact = False
     while remaining and len(waiting.scores):
-        row_of = factors.of(waiting, waiting.best(T, tied=tied))
-        positions, found = _take_while_known(waiting, row_of, min_score, remaining, tied=tied)
+        row_of = factors.of(waiting, waiting.best(T, exact=exact))
+        positions, found = _take_while_known(waiting, row_of, min_score, remaining, ties, exact=exact)
         taken.append(waiting.indices[positions])
         taken_scores += found
         remaining -= len(found)
-        tied = tied or not found  # scores that became equal
+        exact = exact or not found  # the first of equal scores was not among the candidates
         T = min(2 * T, most) if 2 * len(found) >= T else max(T // 2, least)
         waiting = waiting.at(np.flatnonzero(waiting.scores >= min_score))
     indices = torch.from_numpy(np.concatenate(taken)).to(boxes.device)
@@ -166,9 +169,18 @@ def take_one_by_one(
 
 
 def _take_while_known(
-    waiting: '_Waiting', row_of: dict[int, tuple[np.ndarray, np.ndarray]], min_score: float, most: int, *, tied: bool
+    waiting: '_Waiting',
+    row_of: dict[int, tuple[np.ndarray, np.ndarray]],
+    min_score: float,
+    most: int,
+    ties: set[float],
+    *,
+    exact: bool,
 ) -> tuple[list[int], list[float]]:
-    """Take boxes as long as the best one has its factors in `row_of`; return positions and scores, and lower `waiting.scores`."""
+    """Take boxes as long as the best one has its factors in `row_of`; return positions and scores, and lower `waiting.scores`.
+
+    Of boxes with one of the scores `ties`, or with any equal scores if `exact`, the first in the input is the best.
+    """
     scores, indices = waiting.scores, waiting.indices
     positions: list[int] = []
     found: list[float] = []
@@ -176,7 +188,7 @@ def _take_while_known(
     while len(found) < most:
         i = int(argmax())
         score = item(i)
-        if tied:
+        if exact or score in ties:
             equal = np.flatnonzero(scores == score)
             i = int(equal[indices[equal].argmin()])
         entry = known(i)
@@ -232,12 +244,12 @@ class _Waiting(NamedTuple):
     def at(self, positions: np.ndarray) -> '_Waiting':
         return _Waiting(*(None if array is None else array.take(positions, axis=-1) for array in self))  # type: ignore[arg-type]
 
-    def best(self, count: int, *, tied: bool) -> np.ndarray:
-        """Return the positions of the `count` best scores, in rising order; of equal ones the first in the input, if `tied`."""
+    def best(self, count: int, *, exact: bool) -> np.ndarray:
+        """Return the positions of the `count` best scores, in rising order; of equal ones the first in the input, if `exact`."""
         N = len(self.scores)
         if count >= N:
             return np.arange(N)
-        if tied:
+        if exact:
             return np.sort(np.lexsort((self.indices, -self.scores))[:count])
         return np.sort(np.argpartition(self.scores, N - count)[N - count :])
 
