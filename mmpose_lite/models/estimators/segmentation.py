@@ -52,9 +52,9 @@ class EncoderDecoder(BaseModel):
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=PREPROCESSORS.build(data_preprocessor or dict(type='PoseDataPreprocessor')))
-        if meta is None:
-            meta = dict(classes=decode_head.get('num_classes', 0))
-        self.class_meta = ClassMeta.load(meta)
+        if meta is None and 'num_classes' not in decode_head:
+            raise ValueError('EncoderDecoder: `meta` must name the classes, or `decode_head.num_classes` say how many there are.')
+        self.class_meta = ClassMeta.load(dict(classes=decode_head['num_classes']) if meta is None else meta)
         self.backbone = BACKBONES.build(backbone)
         self.neck = None if neck is None else NECKS.build(neck)
         self.decode_head = self._build_head('decode_head', decode_head)
@@ -72,7 +72,7 @@ class EncoderDecoder(BaseModel):
                 f'EncoderDecoder: `{key}.num_classes` must be the {self.class_meta.num_classes} classes of `meta` '
                 f'({self.class_meta.name}), got {head.num_classes}.'
             )
-        channels = getattr(self.neck or self.backbone, 'out_channels', None)
+        channels = getattr(self.backbone if self.neck is None else self.neck, 'out_channels', None)
         index = head.in_index
         known = isinstance(channels, tuple) and isinstance(index, int)
         if known and (not -len(channels) <= index < len(channels) or channels[index] != head.in_channels):
