@@ -179,6 +179,7 @@ BACKBONES = Registry('backbone', locations=('mmpose_lite.models.backbones',))
 LAYERS = Registry('layer', locations=('mmpose_lite.models.layers',))  # that plug into backbones and heads
 NECKS = Registry('neck', locations=('mmpose_lite.models.necks',))
 HEADS = Registry('head', locations=('mmpose_lite.models.heads',))
+ROI_EXTRACTORS = Registry('RoI extractor', locations=('mmpose_lite.models.heads.roi',))  # features of boxes, from maps
 LOSSES = Registry('loss', locations=('mmpose_lite.models.losses',))
 PRIOR_GENERATORS = Registry('prior generator', locations=('mmpose_lite.models.assign',))  # anchors
 ASSIGNERS = Registry('assigner', locations=('mmpose_lite.models.assign',))  # of objects to priors
@@ -214,6 +215,7 @@ ALL = (
     LAYERS,
     NECKS,
     HEADS,
+    ROI_EXTRACTORS,
     LOSSES,
     PRIOR_GENERATORS,
     ASSIGNERS,

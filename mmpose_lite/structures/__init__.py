@@ -11,12 +11,14 @@ from mmpose_lite.structures.boxes import (
 )
 from mmpose_lite.structures.class_meta import ClassMeta
 from mmpose_lite.structures.data_samples import PoseDataSample, SampleBatch
+from mmpose_lite.structures.det_sample import DetDataSample
 from mmpose_lite.structures.keypoint_convert import KeypointConverter
 from mmpose_lite.structures.keypoint_meta import KeypointMeta
 from mmpose_lite.structures.seg_sample import SegDataSample
 
 __all__ = [
     'ClassMeta',
+    'DetDataSample',
     'KeypointConverter',
     'KeypointMeta',
     'PoseDataSample',

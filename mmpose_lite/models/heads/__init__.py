@@ -1,6 +1,7 @@
 """Heads: feature maps in, losses or predictions out."""
 
 from mmpose_lite.models.heads.pose import CPMHead, CPNHead, HeatmapHead, MSPNHead, OpenPoseHead, PAFHead, RTMCCHead, SimCCHead
+from mmpose_lite.models.heads.roi import SingleRoIExtractor
 from mmpose_lite.models.heads.seg import (
     ASPPHead,
     DeepSupervisionHead,
@@ -27,4 +28,5 @@ __all__ = [
     'PSPHead',
     'RTMCCHead',
     'SimCCHead',
+    'SingleRoIExtractor',
 ]

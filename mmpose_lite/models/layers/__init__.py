@@ -11,6 +11,7 @@ from mmpose_lite.models.layers.openpose_stages import (
     OpenPoseDenseStage,
     OpenPoseStage,
 )
+from mmpose_lite.models.layers.roi_pool import RoIAlign, RoIPool
 from mmpose_lite.models.layers.separable import DepthwiseSeparableConvModule, SeparableConv2d
 from mmpose_lite.models.layers.upsample import DeconvModule, InterpConv
 
@@ -28,6 +29,8 @@ __all__ = [
     'LightweightRefinementStage',
     'OpenPoseDenseStage',
     'OpenPoseStage',
+    'RoIAlign',
+    'RoIPool',
     'SELayer',
     'ScaleNorm',
     'SeparableConv2d',

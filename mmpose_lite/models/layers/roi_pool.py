@@ -1,0 +1,67 @@
+"""Features of a fixed size for each of many boxes; the kernels are torchvision's."""
+
+# Letters: B images, C channels, H x W cells of a map, R RoIs, h x w cells of a result.
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
+
+from mmpose_lite.registry import LAYERS
+
+
+@LAYERS.register_module()
+class RoIAlign(nn.Module):
+    """The mean of bilinear samples in each cell of a box.
+
+    Source: He et al., Mask R-CNN, ICCV 2017, Sec. 3, arXiv:1703.06870. Names and defaults are mmcv's.
+
+    Args:
+        output_size: h and w, or one number for both.
+        spatial_scale: cells of the map per px of the boxes.
+        sampling_ratio: samples of a cell along each side; 0 takes as many as the cell spans cells of the map, rounded up.
+        aligned: the centre of the map's first cell is at half a cell, as it should; False is at 0, as in the first Mask R-CNNs.
+    """
+
+    def __init__(
+        self, output_size: int | tuple[int, int], *, spatial_scale: float = 1.0, sampling_ratio: int = 0, aligned: bool = True
+    ) -> None:
+        super().__init__()
+        self.output_size = _pair(output_size)
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+        self.aligned = aligned
+
+    def forward(self, feat: Tensor, rois: Tensor) -> Tensor:
+        """Return (R, C, h, w).
+
+        Args:
+            feat: (B, C, H, W).
+            rois: (R, 5), the index of the image and the box xyxy in px.
+        """
+        dtype = torch.promote_types(feat.dtype, torch.float32)  # half precision would move the boxes
+        pooled = torchvision.ops.roi_align(
+            feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned
+        )
+        return pooled.to(feat.dtype)
+
+
+@LAYERS.register_module()
+class RoIPool(nn.Module):
+    """The maximum in each cell of a box, whose edges are rounded to whole cells.
+
+    Source: Girshick, Fast R-CNN, ICCV 2015, Sec. 2.1, arXiv:1504.08083. Names and defaults are mmcv's.
+
+    Args:
+        output_size: h and w, or one number for both.
+        spatial_scale: cells of the map per px of the boxes.
+    """
+
+    def __init__(self, output_size: int | tuple[int, int], *, spatial_scale: float = 1.0) -> None:
+        super().__init__()
+        self.output_size = _pair(output_size)
+        self.spatial_scale = spatial_scale
+
+    def forward(self, feat: Tensor, rois: Tensor) -> Tensor:
+        """Return (R, C, h, w); arguments as in `RoIAlign.forward`."""
+        dtype = torch.promote_types(feat.dtype, torch.float32)
+        return torchvision.ops.roi_pool(feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale).to(feat.dtype)
