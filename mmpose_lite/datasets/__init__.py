@@ -1,12 +1,15 @@
 """Annotation files -> dicts -> batches."""
 
+from mmpose_lite.datasets.coco_detection import CocoDetectionDataset
 from mmpose_lite.datasets.coco_keypoints import CocoKeypointDataset
-from mmpose_lite.datasets.collate import pose_collate
-from mmpose_lite.datasets.sampling import ConcatDataset, DefaultSampler, InfiniteSampler
+from mmpose_lite.datasets.collate import detection_collate, pose_collate
+from mmpose_lite.datasets.sampling import AspectRatioBatchSampler, ConcatDataset, DefaultSampler, InfiniteSampler
 from mmpose_lite.datasets.segmentation import CocoSegmentationDataset, SegmentationDataset, SyntheticPeopleSegmentation
 from mmpose_lite.datasets.synthetic_people import SyntheticPeopleDataset
 
 __all__ = [
+    'AspectRatioBatchSampler',
+    'CocoDetectionDataset',
     'CocoKeypointDataset',
     'CocoSegmentationDataset',
     'ConcatDataset',
@@ -15,5 +18,6 @@ __all__ = [
     'SegmentationDataset',
     'SyntheticPeopleDataset',
     'SyntheticPeopleSegmentation',
+    'detection_collate',
     'pose_collate',
 ]

@@ -45,6 +45,50 @@ def pose_collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return dict(inputs=images.permute(0, 3, 1, 2), data_samples=SampleBatch.pack(samples))
 
 
+@FUNCTIONS.register_module()
+def detection_collate(samples: Sequence[dict[str, Any]], *, size_divisor: int = 32) -> dict[str, Any]:
+    """Join what PackDetInputs made of images of any sizes; they are filled up with 0 at the right and below.
+
+    Args:
+        samples: dicts with `inputs` (h, w, 3) uint8, `instances` (with `masks` (N, h, ceil(w / 8)) where they have masks),
+            `maps` (`gt_semantic_seg`, filled up with 255) and `metainfo`.
+        size_divisor: width and height of the batch become multiples of it.
+
+    Returns:
+        `inputs`: (B, 3, H, W) uint8, channels-last in memory; `data_samples`: SampleBatch, whose images have `input_size`, the
+        (w, h) of the batch.
+
+    Raises:
+        ValueError: the instances do not fit together, or the divisor is below 1.
+    """
+    if size_divisor < 1:
+        raise ValueError(f'detection_collate: `size_divisor` must be 1 or more, got {size_divisor}.')
+    H, W = (-(-max(sample['inputs'].shape[axis] for sample in samples) // size_divisor) * size_divisor for axis in range(2))
+    images = _empty_batch((len(samples), H, W, 3))
+    view = images.numpy()
+    filled = []
+    for row, sample in enumerate(samples):
+        h, w = sample['inputs'].shape[:2]
+        view[row, :h, :w] = sample['inputs']
+        view[row, h:] = 0
+        view[row, :h, w:] = 0
+        instances, maps = dict(sample['instances']), dict(sample.get('maps', {}))
+        if 'masks' in instances:
+            instances['masks'] = _filled_up(instances['masks'], (H, -(-W // 8)), 0)
+        if 'gt_semantic_seg' in maps:
+            stride = sample['metainfo']['semantic_stride']
+            maps['gt_semantic_seg'] = _filled_up(maps['gt_semantic_seg'], (-(-H // stride), -(-W // stride)), 255)
+        filled.append(dict(instances=instances, maps=maps, metainfo={**sample['metainfo'], 'input_size': (W, H)}))
+    return dict(inputs=images.permute(0, 3, 1, 2), data_samples=SampleBatch.pack(filled))
+
+
+def _filled_up(arrays: np.ndarray, shape: tuple[int, int], value: int) -> np.ndarray:
+    """Return (..., *shape) arrays that hold (..., h, w) ones at their top left, and `value` elsewhere."""
+    filled = np.full((*arrays.shape[:-2], *shape), value, arrays.dtype)
+    filled[..., : arrays.shape[-2], : arrays.shape[-1]] = arrays
+    return filled
+
+
 def init_worker(worker: int) -> None:
     """Set up a data worker: one thread each, for there are as many workers as there are cores to use."""
     cv2.setNumThreads(0)

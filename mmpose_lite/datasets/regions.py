@@ -60,6 +60,28 @@ def _read_rle(segmentation: Mapping[str, Any], image: Mapping[str, Any]) -> dict
     return dict(size=size, counts=counts.encode('ascii'))
 
 
+def decode_region(region: Region, shape: tuple[int, int]) -> np.ndarray:
+    """Return (h, w) uint8: 1 for the pixels that lie in a region, as COCO's own tools count them.
+
+    Args:
+        region: in px of the image.
+        shape: (h, w) of the image.
+
+    Raises:
+        ValueError: an RLE has another size than the image.
+    """
+    if isinstance(region, list):
+        if not region:
+            return np.zeros(shape, np.uint8)
+        return mask_api.decode(mask_api.merge(mask_api.frPyObjects(region, *shape)))
+    if tuple(region['size']) != tuple(shape):
+        raise ValueError(
+            f'a segmentation is an RLE of {region["size"][1]} x {region["size"][0]} px (w x h), its image {shape[1]} x '
+            f'{shape[0]}. Was the image resized or turned (EXIF) after it was annotated?'
+        )
+    return mask_api.decode(region)
+
+
 def covered_cells(
     regions: Sequence[Region],
     matrix: np.ndarray,

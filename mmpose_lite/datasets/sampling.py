@@ -121,6 +121,51 @@ class InfiniteSampler(Sampler[int]):
         return len(self.dataset)
 
 
+@DATA_SAMPLERS.register_module()
+class AspectRatioBatchSampler(Sampler[list[int]]):
+    """Makes batches of images that are all broad or all high, so that less is filled up; mmdet's sampler of this name.
+
+    What is left of both at the end of a round shares batches. Images whose file gives no width and height count as high.
+
+    Args:
+        sampler: of indices; its dataset must have `get_data_info`.
+        batch_size: of each batch, but perhaps the last.
+        drop_last: leave out a last batch that is not full.
+
+    Raises:
+        ValueError: the sampler has no end, or the batch size is below 1.
+    """
+
+    def __init__(self, sampler: Any, batch_size: int, *, drop_last: bool = False) -> None:
+        if not isinstance(sampler, DefaultSampler) or batch_size < 1:
+            raise ValueError(
+                'AspectRatioBatchSampler: `sampler` must be a DefaultSampler, whose rounds end, and `batch_size` 1 or more, got '
+                f'{type(sampler).__name__} and {batch_size}.'
+            )
+        self.sampler = sampler
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+
+    def __iter__(self) -> Iterator[list[int]]:
+        waiting: tuple[list[int], list[int]] = ([], [])
+        for index in self.sampler:
+            info = self.sampler.dataset.get_data_info(int(index))
+            group = waiting[info.get('width', 0) > info.get('height', 0)]
+            group.append(index)
+            if len(group) == self.batch_size:
+                yield list(group)
+                group.clear()
+        left = waiting[0] + waiting[1]
+        for start in range(0, len(left), self.batch_size):
+            batch = left[start : start + self.batch_size]
+            if len(batch) == self.batch_size or not self.drop_last:
+                yield batch
+
+    def __len__(self) -> int:
+        size = len(self.sampler)
+        return size // self.batch_size if self.drop_last else -(-size // self.batch_size)
+
+
 def _declared(dataset: Any) -> tuple[str, tuple[str, ...]]:
     """Return what a dataset labels, and the names of these."""
     if 'class_meta' in dataset.metainfo:
@@ -157,7 +202,16 @@ class ConcatDataset(TorchConcatDataset):
         return self.datasets[0].metainfo
 
     def __getitem__(self, index: int) -> Any:
+        number, inner = self._place(index)
+        return self.datasets[number][index.at(inner) if isinstance(index, Draw) else inner]
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Return sample `index` before the transforms."""
+        number, inner = self._place(index)
+        return self.datasets[number].get_data_info(inner)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return the number of a dataset, and the index in it."""
         position = range(len(self))[index]
         number = bisect_right(self.cumulative_sizes, position)
-        inner = position - (self.cumulative_sizes[number - 1] if number else 0)
-        return self.datasets[number][index.at(inner) if isinstance(index, Draw) else inner]
+        return number, position - (self.cumulative_sizes[number - 1] if number else 0)

@@ -8,9 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from pycocotools import mask as mask_api
 
-from mmpose_lite.datasets.regions import Region
+from mmpose_lite.datasets.regions import Region, decode_region
 from mmpose_lite.structures.class_meta import IGNORE_INDEX, UNKNOWN_LABEL, ClassMeta
 
 _INDEX_MODES = ('P', 'L', '1')  # of PIL: a palette's indices, grey values, black and white
@@ -111,19 +110,7 @@ def paint_regions(regions: Sequence[tuple[int, Region]], shape: tuple[int, int])
     Raises:
         ValueError: an RLE has another size than the image.
     """
-    h, w = shape
     labels = np.zeros(shape, np.uint8)
     for label, region in regions:
-        if isinstance(region, list):
-            if not region:
-                continue
-            rle = mask_api.merge(mask_api.frPyObjects(region, h, w))
-        else:
-            rle = region
-            if tuple(rle['size']) != (h, w):
-                raise ValueError(
-                    f'a segmentation is an RLE of {rle["size"][1]} x {rle["size"][0]} px (w x h), its image {w} x {h}. Was the '
-                    'image resized or turned (EXIF) after it was annotated?'
-                )
-        labels[mask_api.decode(rle).astype(bool)] = label
+        labels[decode_region(region, shape).astype(bool)] = label
     return labels

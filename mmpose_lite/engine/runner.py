@@ -168,6 +168,10 @@ class Runner(MMEngineRunner):
         name = next((f'{s}_dataloader' for s in ('train', 'val', 'test') if getattr(self, f'_{s}_dataloader') is dataloader), '')
         dataset = self._build(DATASETS, cfg.pop('dataset'), f'{name}.dataset')
         sampler = self._build(DATA_SAMPLERS, cfg.pop('sampler'), f'{name}.sampler', dataset=dataset, seed=seed)
+        if cfg.get('batch_sampler') is not None:
+            given = dict(sampler=sampler, batch_size=cfg.pop('batch_size', 1), drop_last=cfg.pop('drop_last', False))
+            cfg['batch_sampler'] = self._build(DATA_SAMPLERS, cfg['batch_sampler'], f'{name}.batch_sampler', **given)
+            sampler = None
         collate = dict(cfg.pop('collate_fn', dict(type='pose_collate')))
         generator = torch.Generator()  # the loader's own: it must not move the global one, which a resumed run restores
         generator.manual_seed(seed or 0)

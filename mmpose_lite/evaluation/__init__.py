@@ -1,7 +1,8 @@
 """Metrics of predictions against ground truth."""
 
+from mmpose_lite.evaluation.coco_detection import CocoDetectionMetric
 from mmpose_lite.evaluation.coco_oks import CocoMetric
 from mmpose_lite.evaluation.keypoint import AUC, EPE, MpiiPCKAccuracy, PCKAccuracy
 from mmpose_lite.evaluation.segmentation import BoundaryFScore, IoUMetric
 
-__all__ = ['AUC', 'EPE', 'BoundaryFScore', 'CocoMetric', 'IoUMetric', 'MpiiPCKAccuracy', 'PCKAccuracy']
+__all__ = ['AUC', 'EPE', 'BoundaryFScore', 'CocoDetectionMetric', 'CocoMetric', 'IoUMetric', 'MpiiPCKAccuracy', 'PCKAccuracy']

@@ -59,3 +59,24 @@ class PoseDataPreprocessor(BaseDataPreprocessor):
         inputs = inputs.contiguous(memory_format=self.memory_format)
         samples = data.get('data_samples')
         return dict(inputs=inputs, data_samples=None if samples is None else samples.to(self.device, non_blocking=True))
+
+
+@PREPROCESSORS.register_module()
+class DetDataPreprocessor(PoseDataPreprocessor):
+    """As PoseDataPreprocessor; what was filled up beyond an image is 0 after normalisation, as detectors are trained.
+
+    Arguments as in PoseDataPreprocessor.
+    """
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Return `inputs` (B, 3, H, W) float32, 0 outside of each image's `img_shape`; `data_samples` on the device."""
+        batch = super().forward(data, training)
+        H, W = batch['inputs'].shape[2:]
+        metainfo = [] if batch['data_samples'] is None else batch['data_samples'].metainfo
+        for image, info in zip(batch['inputs'], metainfo):
+            h, w = info['img_shape']
+            if h < H:
+                image[:, h:] = 0
+            if w < W:
+                image[:, :h, w:] = 0
+        return batch

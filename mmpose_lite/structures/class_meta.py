@@ -1,6 +1,5 @@
-"""What the classes of a segmentation are: names and colours. The one source of their number."""
+"""What the classes of a segmentation or of objects are: names and colours. The one source of their number."""
 
-import colorsys
 import difflib
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmpose_lite.structures.class_tables import BUILTIN
+from mmpose_lite.structures.class_tables import BUILTIN, hue_color
 
 Color = tuple[int, int, int]
 IGNORE_INDEX = 255  # label of the pixels that belong to no class, in files as in memory
@@ -20,7 +19,9 @@ MAX_CLASSES = 254  # labels are uint8, and two values are taken
 
 @dataclass(frozen=True)
 class ClassMeta:
-    """Description of C classes; label k in a mask is class k, and 255 is no class.
+    """Description of C classes; label k, of an object or of a pixel, is class k; 255 in a mask is no class.
+
+    Classes of pixels have the background among them where there is one; classes of objects have none.
 
     Attributes:
         name: of the convention, e.g. 'cityscapes'.
@@ -100,9 +101,7 @@ class ClassMeta:
 
 def default_palette(num_classes: int) -> tuple[Color, ...]:
     """Return black, then hues that are far apart from one another."""
-    hues = (i * 0.61803398875 % 1 for i in range(num_classes - 1))  # the golden ratio: every prefix is spread evenly
-    rgb = ([round(255 * v) for v in colorsys.hsv_to_rgb(hue, 0.75, 0.95)] for hue in hues)
-    return ((0, 0, 0), *((r, g, b) for r, g, b in rgb))
+    return ((0, 0, 0), *(hue_color(k) for k in range(num_classes - 1)))
 
 
 def _palette(given: Sequence[Sequence[int]], num_classes: int) -> tuple[Color, ...]:

@@ -217,3 +217,47 @@ def test_the_memory_of_workers_stays_flat(tmp_path: Path) -> None:
     history.append([private_megabytes(pid) for pid in workers])
     growth = np.subtract(history[-1], history[0])
     assert growth.max() < 5, history  # MB
+
+
+class Sized:
+    """Images of which only the sizes (w, h) matter."""
+
+    def __init__(self, sizes: list[tuple[int, int]]) -> None:
+        self.sizes = sizes
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def get_data_info(self, index: int) -> dict:
+        return dict(width=self.sizes[index][0], height=self.sizes[index][1])
+
+
+@pytest.mark.parametrize('drop_last', [False, True])
+def test_batches_of_one_orientation(drop_last: bool) -> None:
+    rng = np.random.default_rng(0)
+    data = Sized([tuple(rng.permutation([40, 60]).tolist()) for _ in range(23)])
+    sampler = DATA_SAMPLERS.build(dict(type='DefaultSampler', dataset=data, seed=4))
+    grouped = DATA_SAMPLERS.build(dict(type='AspectRatioBatchSampler'), sampler=sampler, batch_size=4, drop_last=drop_last)
+    batches = list(grouped)
+    assert len(batches) == len(grouped) == (5 if drop_last else 6)
+    assert all(isinstance(index, Draw) and index.seed == 4 for batch in batches for index in batch)
+    drawn = [int(index) for batch in batches for index in batch]
+    assert len(set(drawn)) == len(drawn) == (20 if drop_last else 23)
+    mixed = [batch for batch in batches if len({data.sizes[i][0] > data.sizes[i][1] for i in batch}) > 1]
+    assert len(mixed) <= 1, 'only what is left at the end may be mixed'
+    assert all(len(batch) == 4 for batch in batches[:-1])
+    sampler.set_epoch(1)
+    assert list(grouped) != batches
+
+
+def test_batches_of_images_of_unknown_size() -> None:
+    data = Sized([(1, 1)] * 5)
+    data.get_data_info = lambda index: {}
+    grouped = DATA_SAMPLERS.build(dict(type='AspectRatioBatchSampler', sampler=DefaultSampler(data, shuffle=False), batch_size=2))
+    assert list(grouped) == [[0, 1], [2, 3], [4]]
+
+
+def test_what_cannot_be_grouped() -> None:
+    for sampler, batch_size in ((InfiniteSampler(range(4)), 2), (DefaultSampler(range(4)), 0)):
+        with pytest.raises(ValueError, match=r'`sampler` must be a DefaultSampler, .* got (Infinite|Default)Sampler and'):
+            DATA_SAMPLERS.build(dict(type='AspectRatioBatchSampler', sampler=sampler, batch_size=batch_size))

@@ -87,3 +87,21 @@ def test_wrong_arguments(change: dict) -> None:
 def test_wrong_inputs(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r'`inputs` must be \(B, 3, H, W\), got \(' + ', '.join(map(str, shape))):
         PREPROCESSORS.build(dict(type='PoseDataPreprocessor'))(dict(inputs=torch.zeros(shape, dtype=torch.uint8)))
+
+
+def test_a_detector_sees_0_beyond_an_image() -> None:
+    data = batch()
+    for info, shape in zip(data['data_samples'].metainfo, [(5, 2), (3, 4)]):
+        info['img_shape'] = shape
+    inputs = PREPROCESSORS.build(dict(type='DetDataPreprocessor'))(data)['inputs']
+    expected = PREPROCESSORS.build(dict(type='PoseDataPreprocessor'))(data)['inputs']
+    for b, c, y, x in np.ndindex(2, 3, 5, 4):
+        inside = x < 2 if b == 0 else y < 3
+        assert inputs[b, c, y, x] == (expected[b, c, y, x] if inside else 0)
+
+
+def test_a_detector_takes_images_alone() -> None:
+    images = dict(inputs=batch()['inputs'])
+    out = PREPROCESSORS.build(dict(type='DetDataPreprocessor'))(images)
+    torch.testing.assert_close(out['inputs'], PREPROCESSORS.build(dict(type='PoseDataPreprocessor'))(images)['inputs'])
+    assert out['data_samples'] is None

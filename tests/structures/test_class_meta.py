@@ -8,8 +8,10 @@ from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.class_meta import default_palette
 from mmpose_lite.structures.class_tables import BUILTIN, voc_color
 
+CLASSES_OF = dict(cityscapes=19, voc2012=21, person=2, person_parts=7, coco80=80, voc20=20, pedestrian=1)
 
-@pytest.mark.parametrize(('name', 'num_classes'), [('cityscapes', 19), ('voc2012', 21), ('person', 2), ('person_parts', 7)])
+
+@pytest.mark.parametrize(('name', 'num_classes'), CLASSES_OF.items())
 def test_built_in_classes(name: str, num_classes: int) -> None:
     meta = ClassMeta.load(name)
     assert meta.name == name
@@ -19,7 +21,16 @@ def test_built_in_classes(name: str, num_classes: int) -> None:
 
 
 def test_every_built_in_name_is_tested() -> None:
-    assert len(BUILTIN) == 4
+    assert BUILTIN.keys() == CLASSES_OF.keys()
+
+
+def test_classes_of_objects_have_no_background() -> None:
+    coco = ClassMeta.load('coco80').classes
+    assert [coco[k] for k in (0, 9, 12, 45, 79)] == ['person', 'traffic light', 'parking meter', 'bowl', 'toothbrush']
+    assert ClassMeta.load('voc20').classes == ClassMeta.load('voc2012').classes[1:]
+    assert ClassMeta.load('voc20').palette == ClassMeta.load('voc2012').palette[1:]
+    for name in ('coco80', 'voc20', 'pedestrian'):
+        assert (0, 0, 0) not in ClassMeta.load(name).palette, 'black boxes are hard to see'
 
 
 def test_the_palette_of_voc_is_that_of_its_files() -> None:

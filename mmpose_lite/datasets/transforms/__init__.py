@@ -6,6 +6,7 @@ Random steps take every number from `results['rng']`, a NumPy Generator that the
 from mmpose_lite.datasets.transforms.appearance import Blur, MedianBlur, YOLOXHSVRandomAug
 from mmpose_lite.datasets.transforms.augment import PhotometricDistortion, RandomBBoxTransform, RandomFlip, RandomHalfBody
 from mmpose_lite.datasets.transforms.bottomup import BottomupRandomAffine, BottomupResize, GenerateLossMask
+from mmpose_lite.datasets.transforms.detection import DetResize, LoadMasks, LoadSemanticSeg, PackDetInputs
 from mmpose_lite.datasets.transforms.erasing import CoarseDropout, GridMask
 from mmpose_lite.datasets.transforms.loading import LoadImage
 from mmpose_lite.datasets.transforms.packing import PackPoseInputs
@@ -17,12 +18,16 @@ __all__ = [
     'BottomupRandomAffine',
     'BottomupResize',
     'CoarseDropout',
+    'DetResize',
     'GenerateLossMask',
     'GetBBoxCenterScale',
     'GridMask',
     'LoadImage',
+    'LoadMasks',
     'LoadSegMap',
+    'LoadSemanticSeg',
     'MedianBlur',
+    'PackDetInputs',
     'PackPoseInputs',
     'PackSegInputs',
     'PhotometricDistortion',

@@ -30,12 +30,14 @@ def _check_uncropped(owner: str, results: dict[str, Any]) -> None:
 
 @TRANSFORMS.register_module()
 class RandomFlip:
-    """Mirror image, keypoints and boxes left to right.
+    """Mirror image, keypoints, boxes and masks left to right.
 
+    Boxes of people go with their keypoints, x to w - 1 - x; boxes of objects, which have `labels`, count edges: x to w - x.
     Regions that the loss ignores stay in the frame of the file: what warps the image next takes the flip into its warp_matrix.
 
     Required keys: rng, img, and optionally keypoints (N, K, 2), keypoints_visible (N, K), flip_indices (K,), bboxes (N, 4),
-    bbox_center, gt_seg_map (H, W), class_meta. Modified keys: the same. Added keys: flip (bool).
+    bbox_center, gt_seg_map (H, W), class_meta, masks (N, H, W), gt_semantic_seg (H, W).
+    Modified keys: the same, and warp_matrix of objects. Added keys: flip (bool).
 
     Args:
         prob: of a flip.
@@ -63,14 +65,33 @@ def flip_sample(results: dict[str, Any]) -> dict[str, Any]:
         results['keypoints_visible'] = results['keypoints_visible'].take(swaps, axis=1)
     if 'bboxes' in results:
         bboxes = results['bboxes'].copy()
-        bboxes[:, 0::2] = last - results['bboxes'][:, 2::-2]
+        bboxes[:, 0::2] = last + ('labels' in results) - results['bboxes'][:, 2::-2]
         results['bboxes'] = bboxes
     if 'bbox_center' in results:
         results['bbox_center'] = np.array((last - results['bbox_center'][0], results['bbox_center'][1]), np.float32)
     if 'gt_seg_map' in results:
         labels, table = cv2.flip(results['gt_seg_map'], 1), results['class_meta'].flip_table
         results['gt_seg_map'] = labels if table is None else cv2.LUT(labels, table)
+    if 'masks' in results:
+        results['masks'] = results['masks'][:, :, ::-1]
+    if 'gt_semantic_seg' in results:
+        results['gt_semantic_seg'] = cv2.flip(results['gt_semantic_seg'], 1)
+    if 'labels' in results:
+        note_move(results, np.array(((-1.0, 0.0, last + 1), (0.0, 1.0, 0.0))))
     return results
+
+
+def note_move(results: dict[str, Any], matrix: np.ndarray) -> None:
+    """Add a move to `warp_matrix` of a sample with objects, which leads from px of its file to px of its image, by edges.
+
+    Args:
+        results: the sample.
+        matrix: (2, 3) from px before the move to px after it.
+    """
+    before = results.get('warp_matrix', np.eye(2, 3))
+    after = matrix[:, :2] @ before
+    after[:, 2] += matrix[:, 2]
+    results['warp_matrix'] = after
 
 
 @TRANSFORMS.register_module()

@@ -1,0 +1,275 @@
+"""COCO's average precision of boxes and masks, for any classes."""
+
+# Letters: N objects of one image, C classes.
+import importlib.util
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from mmpose_lite.evaluation.coco_boxes import STAT_NAMES, DetectionScores, coco_detection_scores, coco_objects
+from mmpose_lite.evaluation.report import examples, mismatch, text_table
+from mmpose_lite.registry import METRICS
+from mmpose_lite.structures import ClassMeta
+from mmpose_lite.structures.categories import labels_of_categories
+
+_BACKENDS = ('auto', 'pycocotools', 'faster')
+_METRICS = ('bbox', 'segm')
+
+
+@METRICS.register_module()
+class CocoDetectionMetric(BaseMetric):
+    """Average precision and recall of boxes, and of masks, computed by pycocotools or faster-coco-eval.
+
+    What mmdet calls CocoMetric. Source: https://cocodataset.org/#detection-eval.
+    Keys: `coco/bbox_mAP`, `coco/bbox_mAP_50` ... for each name of `STAT_NAMES`, and likewise `coco/segm_...`; each in [0, 1]. A
+    figure of an area range without objects is left out (COCOeval says -1). A class without objects is not in the mean.
+    Differs: categories are found by the names of the dataset's classes; objects that have `ignore` count as crowds (mmdet leaves
+    them out, so that finding one is an error); ids that do not match are an error.
+
+    The log also gets one row for each class that the file has.
+
+    Args:
+        ann_file: COCO-style file, or its path under `data_root`. Only read when there is something to evaluate.
+        data_root: folder that a relative `ann_file` starts from.
+        metric: 'bbox', 'segm', or both.
+        classwise: also give `bbox_mAP.{class}`.
+        backend: 'pycocotools', 'faster' (faster-coco-eval, same numbers) or 'auto' (the latter when it is installed).
+        outfile_prefix: write COCO results to `{outfile_prefix}.bbox.json` and `.segm.json`.
+        format_only: write these files and evaluate nothing.
+        collect_device: 'cpu' or 'gpu', where the results of several processes are put together.
+        collect_dir: folder for that, when on the CPU; a temporary one by default.
+        prefix: first part of the keys.
+
+    Raises:
+        ValueError: an option is unknown; or, when evaluating, predictions and `ann_file` do not belong together (image ids,
+            labels, masks, nothing annotated), or predictions are not finite. The message holds a table.
+        FileNotFoundError: there is no `ann_file`.
+        ImportError: `backend='faster'` and faster-coco-eval is not installed.
+    """
+
+    default_prefix = 'coco'
+
+    def __init__(
+        self,
+        ann_file: str,
+        *,
+        data_root: str = '',
+        metric: str | Sequence[str] = 'bbox',
+        classwise: bool = False,
+        backend: str = 'auto',
+        outfile_prefix: str | None = None,
+        format_only: bool = False,
+        collect_device: str = 'cpu',
+        collect_dir: str | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        self.metrics = (metric,) if isinstance(metric, str) else tuple(metric)
+        if not self.metrics or not set(self.metrics) <= set(_METRICS):
+            raise ValueError(f'CocoDetectionMetric: `metric` must be some of {_METRICS}, got {metric!r}.')
+        if backend not in _BACKENDS:
+            raise ValueError(f'CocoDetectionMetric: `backend` must be one of {_BACKENDS}, got {backend!r}.')
+        if format_only and outfile_prefix is None:
+            raise ValueError(
+                'CocoDetectionMetric: `format_only` needs `outfile_prefix`, the path of the results without its end.'
+            )
+        self.ann_file = Path(os.path.join(data_root, ann_file))
+        if not self.ann_file.is_file():
+            raise FileNotFoundError(
+                f'CocoDetectionMetric: `ann_file` {str(self.ann_file)!r} does not exist (data_root={data_root!r}, '
+                f'ann_file={ann_file!r}).'
+            )
+        has_faster = importlib.util.find_spec('faster_coco_eval') is not None
+        if backend == 'faster' and not has_faster:
+            raise ImportError("CocoDetectionMetric: `backend='faster'` needs `pip install faster-coco-eval`; 'auto' does not.")
+        self.backend = 'faster' if has_faster and backend != 'pycocotools' else 'pycocotools'
+        self.classwise = classwise
+        self.outfile_prefix = outfile_prefix
+        self.format_only = format_only
+        self.scores: dict[str, DetectionScores] = {}
+        self._content: dict[str, Any] | None = None
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        """Keep the predicted objects of each data sample as plain arrays.
+
+        Args:
+            data_batch: not used.
+            data_samples: each with `img_id` and `pred_instances`: `bboxes` (N, 4) xyxy in px of the image, `scores` (N,),
+                `labels` (N,), and to compare masks `masks`, N COCO RLEs.
+        """
+        for sample in data_samples:
+            found = sample['pred_instances']
+            if 'segm' in self.metrics and 'masks' not in found:
+                raise ValueError("CocoDetectionMetric: metric 'segm' needs `masks`, and the network predicts none; use 'bbox'.")
+            image_id = sample['img_id']
+            arrays = {key: np.asarray(found[key]) for key in ('bboxes', 'scores', 'labels')}
+            self.results.append(
+                dict(
+                    img_id=image_id.item() if hasattr(image_id, 'item') else image_id,
+                    masks=list(found['masks']) if 'segm' in self.metrics else None,
+                    **arrays,
+                )
+            )
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the figures by their keys; an empty dict when `format_only`."""
+        if not results:
+            raise ValueError(
+                'CocoDetectionMetric: there is nothing to evaluate. The dataset is empty, or `process` never called.'
+            )
+        meta = self._meta()
+        if self._content is None:
+            self._content = json.loads(self.ann_file.read_bytes())
+        labels = labels_of_categories(self._content.get('categories', ()), meta, where=str(self.ann_file))
+        self._check(results, meta)
+        detections = {metric: _coco_results(results, metric) for metric in self.metrics}
+        if self.outfile_prefix is not None:
+            self._write(detections, {label: category for category, label in labels.items()})
+        if self.format_only:
+            return {}
+        figures: dict[str, float] = {}
+        for metric, found in detections.items():
+            try:
+                truth = coco_objects(self._content, labels, with_masks=metric == 'segm')
+            except ValueError as error:
+                raise ValueError(f'CocoDetectionMetric: {self.ann_file}: {error}') from error
+            self._check_truth(results, truth)
+            scores = coco_detection_scores(truth, found, iou_type=metric, num_classes=meta.num_classes, backend=self.backend)
+            self.scores[metric] = scores
+            self._log(metric, scores, truth, found, meta)
+            figures |= {f'{metric}_{name}': float(v) for name, v in zip(STAT_NAMES, scores.stats) if np.isfinite(v)}
+            if self.classwise:
+                figures |= {
+                    f'{metric}_mAP.{name}': float(v)
+                    for name, v in zip(meta.classes, scores.precision.mean(axis=(0, 1)))
+                    if np.isfinite(v)
+                }
+        return figures
+
+    def _meta(self) -> ClassMeta:
+        if not self.dataset_meta or 'class_meta' not in self.dataset_meta:
+            raise RuntimeError(
+                "CocoDetectionMetric: `dataset_meta` has no 'class_meta', by which categories are found. The dataset must give "
+                'it in its `metainfo`; outside a runner, set `metric.dataset_meta` first.'
+            )
+        return ClassMeta.load(self.dataset_meta['class_meta'])
+
+    def _check(self, results: Sequence[Mapping[str, Any]], meta: ClassMeta) -> None:
+        """Raise ValueError unless all predictions are finite, of the dataset's classes and of the file's images."""
+        broken = [r['img_id'] for r in results if not (np.isfinite(r['bboxes']).all() and np.isfinite(r['scores']).all())]
+        if broken:
+            raise ValueError(
+                f'CocoDetectionMetric: predicted boxes and scores must be finite; NaN or infinity in {len(broken)} of '
+                f'{len(results)} images, ids {examples(broken)}. The network has diverged or its checkpoint is broken.'
+            )
+        known = {image['id'] for image in self._content['images']}
+        seen = [r['img_id'] for r in results]
+        unknown = list(dict.fromkeys(i for i in seen if i not in known))
+        wrong = sorted({int(v) for r in results for v in r['labels'][(r['labels'] < 0) | (r['labels'] >= meta.num_classes)]})
+        rows, advice = [], []
+        if unknown:
+            both = f'predicted {examples(unknown)}; ann_file {examples(known)}'
+            rows.append(('image ids', f'{len(set(seen))}, {len(unknown)} of them unknown', len(known), both))
+            advice.append('evaluate with the `ann_file` of the dataset that was predicted')
+        if wrong:
+            rows.append(('labels', examples(wrong), f'0 ... {meta.num_classes - 1} ({meta.name})', ''))
+            advice.append('give the heads as many classes as `meta` has')
+        if rows:
+            raise mismatch(
+                'CocoDetectionMetric: the predictions do not belong to the annotations.',
+                rows,
+                reference=f'ann_file {self.ann_file}',
+                advice='; '.join(advice) + '.',
+            )
+
+    def _check_truth(self, results: Sequence[Mapping[str, Any]], truth: Mapping[str, list[dict]]) -> None:
+        images = list(dict.fromkeys(a['image_id'] for a in truth['annotations'] if not a['iscrowd']))
+        if not images:
+            raise ValueError(
+                f'CocoDetectionMetric: {self.ann_file} has no object of the classes that is not a crowd, so there is nothing to '
+                'compare with. Use `format_only=True` to write results only.'
+            )
+        seen = {r['img_id'] for r in results}
+        missed = [i for i in images if i not in seen]
+        if missed:
+            MMLogger.get_current_instance().warning(
+                f'CocoDetectionMetric: {len(missed)} of {len(images)} images with objects of {self.ann_file} were not predicted; '
+                f'their objects count as missed; image ids {examples(missed)}.'
+            )
+
+    def _write(self, detections: Mapping[str, Sequence[Mapping[str, Any]]], category_of: Mapping[int, int]) -> None:
+        for metric, found in detections.items():
+            path = Path(f'{self.outfile_prefix}.{metric}.json')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = [
+                dict(_written(entry), category_id=category_of[entry['category_id']])
+                for entry in found
+                if entry['category_id'] in category_of  # COCO's file has no place for others
+            ]
+            path.write_text(json.dumps(content))
+            MMLogger.get_current_instance().info(f'CocoDetectionMetric: {len(content)} objects written to {path}.')
+
+    def _log(
+        self,
+        metric: str,
+        scores: DetectionScores,
+        truth: Mapping[str, list[dict]],
+        found: Sequence[Mapping[str, Any]],
+        meta: ClassMeta,
+    ) -> None:
+        logger = MMLogger.get_current_instance()
+        rows = [(name, _figure(value)) for name, value in zip(STAT_NAMES, scores.stats)]
+        logger.info(text_table((metric, 'value'), rows, title=f'CocoDetectionMetric ({self.backend})'))
+        objects = Counter(a['category_id'] for a in truth['annotations'] if not a['iscrowd'])
+        predicted = Counter(entry['category_id'] for entry in found)
+        precision = scores.precision.mean(axis=1)
+        header = ('class', 'objects', 'predicted', 'AP', 'AP50', 'AP75', 'AR')
+        rows = [
+            (
+                meta.classes[k],
+                objects[k],
+                predicted[k],
+                *(
+                    _figure(value)
+                    for value in (precision[:, k].mean(), precision[0, k], precision[5, k], scores.recall[:, k].mean())
+                ),
+            )
+            for k in (category['id'] for category in truth['categories'])
+        ]
+        logger.info(text_table(header, rows, title=f'{metric}, by class'))
+
+
+def _figure(value: float) -> str:
+    return f'{value:.4f}' if np.isfinite(value) else 'no such objects'
+
+
+def _coco_results(results: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """Return COCO's result dicts, with labels for category ids."""
+    entries = []
+    for result in results:
+        bboxes = np.array(result['bboxes'], np.float64).reshape(-1, 4)
+        bboxes[:, 2:] -= bboxes[:, :2]
+        scores, labels = result['scores'].tolist(), result['labels'].tolist()
+        shapes = bboxes.tolist() if metric == 'bbox' else result['masks']
+        key = 'bbox' if metric == 'bbox' else 'segmentation'
+        entries += [
+            {'image_id': result['img_id'], 'category_id': label, 'score': score, key: shape}
+            for label, score, shape in zip(labels, scores, shapes, strict=True)
+        ]
+    return entries
+
+
+def _written(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result as JSON can hold it: the counts of an RLE as text."""
+    if 'segmentation' not in entry:
+        return dict(entry)
+    size, counts = entry['segmentation']['size'], entry['segmentation']['counts']
+    counts = counts.decode('ascii') if isinstance(counts, bytes) else counts
+    return dict(entry, segmentation=dict(size=[int(side) for side in size], counts=counts))
