@@ -19,6 +19,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, video, or folder of them')
     parser.add_argument('--out', default='work_dirs/infer', metavar='DIR', help='where to write (default: %(default)s)')
     add_device(parser)
+    parser.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 autocast')
     parser.add_argument(
         '--boxes',
         metavar='FILE',
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     device = choose_device(args.device)
     # What follows imports mmengine, which must not happen before the device is chosen.
+    import torch
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -62,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmpose_lite.apis.media import count_frames, find_sources
     from mmpose_lite.checkpoints.reading import UntrustedCheckpointError
     from mmpose_lite.engine.config import load_config
+    from mmpose_lite.engine.optim import computes_bfloat16
     from mmpose_lite.zoo.names import find_config
 
     cfg = load_config(find_config(args.config), args.cfg_options)
@@ -80,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if segments and (args.boxes or args.track or args.smooth or args.format != 'coco'):
         raise CallError(f'--boxes, --track, --smooth and --format are for poses; {args.config} is a segmentation network.')
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    autocast = torch.autocast(device, dtype=torch.bfloat16, enabled=args.amp and computes_bfloat16(device))
+    with autocast, Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task('pictures', total=count_frames(sources))
         if segments:
             return _segment(model, sources, args, on_picture=lambda: progress.advance(task))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from mmpose_lite.apis.infer import data_mode
 from mmpose_lite.datasets.collate import pose_collate
 from mmpose_lite.engine.config import ConfigError
 from mmpose_lite.structures import ClassMeta, KeypointMeta
@@ -16,18 +17,20 @@ COMPARISONS = ('amp', 'channels-last')
 
 
 def made_up_batch(cfg: Config, batch_size: int) -> Batch:
-    """Return a collated batch of noise: one person per image, of the size that the head's codec names; for segmentation a class
-    per pixel, of the size that `input_size` of the config names.
+    """Return a collated batch of noise: one person per image, of the size that the head's codec names, and for a bottom-up
+    network a mask that leaves nothing out; for segmentation a class per pixel, of the size that `input_size` of the config names.
 
     Raises:
         ConfigError: the config has no such size.
     """
     if cfg.model.get('decode_head') is not None:
         return _made_up_masks(cfg, batch_size)
-    size = ((cfg.model.get('head') or {}).get('codec') or {}).get('input_size')
+    codec = (cfg.model.get('head') or {}).get('codec') or {}
+    size = codec.get('input_size')
     if size is None:
         raise ConfigError('benchmark: made-up batches need `model.head.codec.input_size`; use the data of the config instead.')
     num_keypoints = KeypointMeta.load(cfg.model.get('meta') or cfg.get('meta')).num_keypoints
+    is_bottomup = data_mode(cfg) == 'bottomup'
     rng = np.random.default_rng(0)
     size_px = np.array(size, np.float32)
     samples = []
@@ -44,9 +47,10 @@ def made_up_batch(cfg: Config, batch_size: int) -> Batch:
                     keypoints_visible=np.ones((1, num_keypoints), np.float32),
                     areas=np.array([size_px.prod()]),
                 ),
+                maps=dict(loss_mask=np.ones(codec['heatmap_size'][::-1], np.uint8)) if is_bottomup else {},
                 metainfo=dict(
                     img_path='', img_id=number, ann_id=number, category_id=1, ori_shape=(size[1], size[0]),
-                    input_size=tuple(size), bbox_center=size_px / 2, bbox_scale=size_px,
+                    input_size=tuple(size), bbox_center=size_px / 2, bbox_scale=size_px, warp_matrix=np.eye(2, 3),
                 ),
             )
         )  # fmt: skip

@@ -59,5 +59,5 @@ def computes_bfloat16(device: str) -> bool:
     words = set(cpu_info.read_text().split())
     if words & {'avx512_bf16', 'amx_bf16', 'bf16'}:
         return True
-    print_log('this CPU only emulates bfloat16: mixed precision is off, training in float32.', 'current', logging.WARNING)
+    print_log('this CPU only emulates bfloat16: mixed precision is off, computing in float32.', 'current', logging.WARNING)
     return False

@@ -117,6 +117,15 @@ def test_infer(config: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
     assert ('contiguous / channels-last, batch 11, speed' in content['rows']) == bool(more)
 
 
+@pytest.mark.parametrize('command', [('train', '--iterations', 1), ('infer', '--batch-size', 2, '--amp')], ids=['train', 'infer'])
+def test_a_bottomup_network_on_made_up_batches(command: tuple, tmp_path: Path, repo: Path) -> None:
+    """Of another size than the config's, which is that of a video, say."""
+    config = repo / 'configs/pose/bottomup/lightweight_openpose_mobilenet_coco_368x368.py'
+    size = ('model.head.codec.input_size=(64,48)', 'model.head.codec.heatmap_size=(8,6)', 'train_dataloader.batch_size=2')
+    rows = measure(tmp_path, command[0], config, *command[1:], '--synthetic', '--device', 'cpu', '--cfg-options', *size)['rows']
+    assert rows['fp32: steps alone' if command[0] == 'train' else 'amp, batch 2: whole']['median'] > 0
+
+
 def test_decode(tmp_path: Path) -> None:
     rows = measure(tmp_path, 'decode', '--shape', 2, 3, 16, 12, '--people', 1, 3, '--device', 'cpu')['rows']
     runs = ('encode', 'decode', 'decode, channels-last')
@@ -196,6 +205,7 @@ def test_made_up_data(config: Path) -> None:
     batch = made_up_batch(load_config(config), 3)
     assert batch['inputs'].shape == (3, 3, 64, 64)
     assert batch['data_samples'].keypoints_input.shape == (3, 2, 2)
+    assert 'loss_mask' not in batch['data_samples']
     content, detections = made_up_coco(4, 10, 5, 2)
     assert (len(content['images']), len(content['annotations']), len(detections)) == (4, 10, 20)
     assert {d['image_id'] for d in detections} == {1, 2, 3, 4}

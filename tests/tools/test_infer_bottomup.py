@@ -4,10 +4,12 @@ import json
 import tracemalloc
 import warnings
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmpose_lite.apis.cli import run_command
 from mmpose_lite.apis.infer import inference, init_model
@@ -98,6 +100,21 @@ def test_images_in_coco_format(project: Path, capsys: pytest.CaptureFixture) -> 
     out = capsys.readouterr().out
     assert '2 pictures, 2 people' in out
     assert [line.split()[0] for line in out.splitlines()[-5:]] == ['reading', 'network', 'decoding', 'writing', 'all']
+
+
+def test_mixed_precision_where_the_processor_has_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project / 'in' / 'a.png', spots((60, 30)))
+    seen = []
+
+    def observed(*args: Any, **kwargs: Any) -> list:
+        seen.append(torch.is_autocast_enabled('cpu'))
+        return inference(*args, **kwargs)
+
+    monkeypatch.setattr('mmpose_lite.apis.infer_files.inference', observed)
+    for has_bfloat16, options in ((True, ['--amp']), (False, ['--amp']), (True, [])):
+        monkeypatch.setattr('mmpose_lite.engine.optim.computes_bfloat16', lambda device, answer=has_bfloat16: answer)
+        assert infer(project, project / 'in', *options) == 0
+    assert seen == [True, False, False]
 
 
 def test_images_in_openpose_format(project: Path) -> None:
