@@ -28,6 +28,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     infer = commands.add_parser('infer', help='prediction with flip test: whole, network, decoding')
     infer.add_argument('--checkpoint', help='weights; without them those of the constructors are used')
     infer.add_argument('--batch-size', type=_positive, nargs='+', default=[1, 32], metavar='N', help='(default: 1 32)')
+    infer.add_argument('--levels', type=_positive, nargs='+', default=[], metavar='N', help='UNet++: pruned to each of them')
     for parser_ in (train, infer):
         parser_.add_argument('config', help='config file')
         parser_.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 autocast')
@@ -125,7 +126,7 @@ def _measure(args: argparse.Namespace, device: str) -> 'Report':
         return benchmark_train(cfg, iterations=args.iterations, profile=args.profile, **network)
     from mmpose_lite.apis.benchmark_infer import benchmark_infer
 
-    return benchmark_infer(cfg, checkpoint=args.checkpoint, batch_sizes=args.batch_size, **network)
+    return benchmark_infer(cfg, checkpoint=args.checkpoint, batch_sizes=args.batch_size, levels=args.levels, **network)
 
 
 if __name__ == '__main__':

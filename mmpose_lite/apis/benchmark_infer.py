@@ -1,5 +1,7 @@
 """How fast a network predicts."""
 
+import copy
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,9 +27,10 @@ def benchmark_infer(
     amp: bool = False,
     compare: str | None = None,
     synthetic: bool = False,
+    levels: Sequence[int] = (),
     repeats: int = 5,
 ) -> Report:
-    """Measure predictions of a config from collated batches to results on the host, with its flip test.
+    """Measure predictions of a config from collated batches to results on the host, as its `test_cfg` says.
 
     Args:
         cfg: as `load_config` returns it.
@@ -37,41 +40,55 @@ def benchmark_infer(
         amp: mixed precision.
         compare: as in `benchmark_train`.
         synthetic: made-up batches; otherwise the first samples of the test data.
+        levels: of a UNet++: the network pruned to each of them; none is the whole network.
         repeats: of each.
 
     Raises:
         ConfigError: the config has no model, or no test data.
+        PathError: the network has no levels, or no such level.
         ValueError: `compare` is unknown.
     """
     if cfg.get('model') is None:
         raise ConfigError('benchmark infer: the config needs `model`.')
+    if levels and cfg.model.get('decode_head') is None:
+        raise ConfigError('benchmark infer: `levels` are of a UNet++, the config has no `model.decode_head`.')
     chosen = variants(amp, compare)
     batches = {size: made_up_batch(cfg, size) if synthetic else _read_batch(cfg, size) for size in batch_sizes}
     cfg = Config(dict(cfg.to_dict(), model=without_pretrained(cfg.model.to_dict())))
     runs: dict[str, Callable[[], object]] = {}
     sizes: dict[str, int] = {}
-    for variant, settings in chosen.items():
-        model = init_model(cfg, checkpoint, device=device)
+    suffixes = {f', level {level}': level for level in levels} or {'': None}
+    for (variant, settings), (suffix, level) in itertools.product(chosen.items(), suffixes.items()):
+        model = init_model(cfg if level is None else _pruned(cfg, level), checkpoint, device=device)
         if not settings['channels_last']:
             model.to(memory_format=torch.contiguous_format)
             model.data_preprocessor.memory_format = torch.contiguous_format
         for size, batch in batches.items():
             for part, run in _stages(model, batch, device, amp=settings['amp']).items():
-                runs[f'{variant}, batch {size}: {part}'] = run
-                sizes[f'{variant}, batch {size}: {part}'] = size
-    report = Report(f'prediction on {device}, flip test {"on" if getattr(model, "flip_test", False) else "off"}', machine(device))
+                name = f'{variant}{suffix}, batch {size}: {part}'
+                runs[name], sizes[name] = run, size
+    how = f'flip test {"on" if getattr(model, "flip_test", False) else "off"}'
+    if getattr(model, 'slides', False):
+        how += f', windows of {model.window_size} px (w, h) every {model.window_stride}, {model.window_batch} at once'
+    report = Report(f'prediction on {device}, {how}', machine(device))
     with torch.inference_mode():
         seconds = in_turns(runs, repeats=repeats, device=device)
     for name, values in seconds.items():
         report.add(name, [sizes[name] / s for s in values], 'images/s')
     if compare is not None:
         first, second = chosen
-        for size in batch_sizes:
-            pair = (seconds[f'{name}, batch {size}: whole'] for name in (first, second))
-            report.add_ratio(f'{second} / {first}, batch {size}, speed', *pair)
+        for size, suffix in itertools.product(batch_sizes, suffixes):
+            pair = (seconds[f'{name}{suffix}, batch {size}: whole'] for name in (first, second))
+            report.add_ratio(f'{second} / {first}{suffix}, batch {size}, speed', *pair)
     memory, what = peak_memory(device)
     report.notes.append(f'{what}: {memory:.0f} MB')
     return report
+
+
+def _pruned(cfg: Config, level: int) -> Config:
+    pruned = copy.deepcopy(cfg)
+    pruned.merge_from_dict({'model.backbone.level': level, 'model.decode_head.level': level})
+    return pruned
 
 
 def _stages(model: Any, batch: Batch, device: str, *, amp: bool) -> dict[str, Callable[[], object]]:

@@ -1,6 +1,7 @@
 """Metrics of pixels: IoU, Dice, accuracy, precision, recall, and the F score of boundaries."""
 
 # Letters: C classes, H x W pixels.
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -201,7 +202,7 @@ class BoundaryFScore(BaseMetric):
     """How well the outlines of the classes are met, which the IoU of large regions does not show.
 
     Keys: `mBF`, the mean over classes of `BF.{class}`, each the mean over the images that have the class, true or predicted, of
-    its boundary's F score in [0, 1]; see `boundary_f_scores`.
+    its boundary's F score in [0, 1], see `boundary_f_scores`; NaN where no image has a boundary of it.
 
     Args:
         tolerance: px, as a share of the image's diagonal.
@@ -242,4 +243,5 @@ class BoundaryFScore(BaseMetric):
         counts = (~np.isnan(scores)).sum(axis=0)
         means = np.divide(np.nansum(scores, axis=0), counts, out=np.full(scores.shape[1], np.nan), where=counts > 0)
         names = _class_meta(self.dataset_meta, 'BoundaryFScore').classes
-        return dict(mBF=float(np.nanmean(means)), **{f'BF.{name}': float(value) for name, value in zip(names, means)})
+        mean = float(np.nanmean(means)) if counts.any() else math.nan
+        return dict(mBF=mean, **{f'BF.{name}': float(value) for name, value in zip(names, means)})

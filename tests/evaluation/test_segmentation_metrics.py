@@ -143,6 +143,12 @@ def test_the_boundary_metric_averages_images_that_have_the_class() -> None:
     assert math.isnan(results['seg/BF.dog'])
 
 
+@pytest.mark.filterwarnings('error')
+def test_without_any_boundary_there_is_no_score() -> None:
+    results = evaluate(metric('BoundaryFScore'), [(np.zeros((9, 9), np.uint8),) * 2])
+    assert all(math.isnan(value) for value in results.values())
+
+
 def test_permuting_the_images_changes_nothing() -> None:
     pairs = [random_maps(seed) for seed in range(3)]
     for name in ('IoUMetric', 'BoundaryFScore'):

@@ -96,6 +96,16 @@ def test_fusion_adds_every_branch_to_every_output(mode: str) -> None:
         torch.testing.assert_close(outs[i], total.clamp(min=0))
 
 
+def test_odd_maps_are_fused_as_in_mmseg() -> None:
+    """A coarse map is doubled first, and brought to an odd size then, which is not the same as in one step."""
+    module = HRModule(BasicBlock, (1, 1), (2, 3), num_outputs=1, upsample_mode='bilinear').eval()
+    maps = [torch.randn(1, 2, 9, 7), torch.randn(1, 3, 5, 4)]
+    fine, coarse = (branch(x) for branch, x in zip(module.branches, maps, strict=True))
+    doubled = nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False)(module.fuse_layers[0][1](coarse))
+    fitted = functional.interpolate(doubled, size=(9, 7), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(module(maps)[0], (fine + fitted).clamp(min=0))
+
+
 def test_the_finest_map_does_not_depend_on_what_else_is_returned() -> None:
     one, four = BACKBONES.build(thin()).eval(), BACKBONES.build(thin(multiscale_output=True)).eval()
     one.load_state_dict({key: value for key, value in four.state_dict().items() if key in one.state_dict()})

@@ -201,6 +201,14 @@ def test_dice_of_hard_masks_is_f1() -> None:
     assert squared.item() == pytest.approx(value.item(), abs=1e-5)  # 0 and 1 are their own squares
 
 
+def test_ohem_of_one_channel_is_that_of_the_two_classes() -> None:
+    logits, labels = maps(C=1)
+    pair = torch.cat((torch.zeros_like(logits), logits), dim=1)
+    for one, two in ((None, None), ([3.0], [1.0, 3.0])):
+        value = build('OhemCrossEntropy', thres=0.4, class_weight=one)(logits, labels[:, None])
+        torch.testing.assert_close(value, build('OhemCrossEntropy', thres=0.4, class_weight=two)(pair, labels))
+
+
 def test_focal_tversky_of_gamma_1_is_tversky() -> None:
     logits, labels = maps()
     torch.testing.assert_close(build('FocalTverskyLoss', gamma=1)(logits, labels), build('TverskyLoss')(logits, labels))
@@ -437,5 +445,3 @@ def test_other_errors() -> None:
         build('LovaszLoss')(logits, labels, torch.ones(2))
     with pytest.raises(ValueError, match='OhemCrossEntropy: `thres` must be in'):
         build('OhemCrossEntropy', thres=0)
-    with pytest.raises(ValueError, match='OhemCrossEntropy: `pred` must have a channel for each class, at least 2, got 1'):
-        build('OhemCrossEntropy')(logits[:, :1], labels)

@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmpose_lite.models.backbones.unet import UNetPlusPlus
 from mmpose_lite.registry import BACKBONES, LAYERS
@@ -110,6 +111,22 @@ def test_every_pruned_weight_is_used() -> None:
     assert all(p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.parametrize('kernel_size', [1, 3])
+def test_bilinear_layers_enlarge_then_convolve(kernel_size: int) -> None:
+    layer = LAYERS.build(dict(type='InterpConv', in_channels=3, out_channels=5, kernel_size=kernel_size))
+    x = torch.rand(2, 3, 4, 6)
+    enlarged = functional.interpolate(x, size=(8, 12), mode='bilinear', align_corners=False)
+    torch.testing.assert_close(layer(x, (8, 12)), layer.interp_upsample(enlarged))
+
+
+def test_a_strided_stem_makes_all_maps_smaller() -> None:
+    model = unetpp(stem_stride=2).eval()
+    maps = model(torch.rand(1, 3, 30, 49))
+    assert model.strides == (2, 2, 2)
+    assert [tuple(m.shape) for m in maps] == [(1, 4, 15, 25)] * 3
+    assert {k: v.shape for k, v in model.state_dict().items()} == {k: v.shape for k, v in unetpp().state_dict().items()}
+
+
 def test_transposed_convolutions_double() -> None:
     layer = LAYERS.build(dict(type='DeconvModule', in_channels=3, out_channels=5, kernel_size=2))
     assert layer(torch.rand(2, 3, 4, 6), (8, 12)).shape == (2, 5, 8, 12)
@@ -125,6 +142,8 @@ def test_errors() -> None:
         unet(strides=(1, 1))
     with pytest.raises(ValueError, match='UNetPlusPlus: `level` must be 1 to 3, got 4'):
         unetpp(level=4)
+    with pytest.raises(ValueError, match='UNetPlusPlus: `stem_stride` must be 1 or more, got 0'):
+        unetpp(stem_stride=0)
     with pytest.raises(ValueError, match='UNetPlusPlus: `num_stages` must be 2 or more, got 1'):
         BACKBONES.build(dict(type='UNetPlusPlus', num_stages=1))
     with pytest.raises(ValueError, match='DeconvModule: `kernel_size` must be even, got 3'):

@@ -16,6 +16,7 @@ from mmpose_lite.apis.cli import run_command
 from mmpose_lite.apis.media import VideoWriter
 from mmpose_lite.datasets.seg_maps import read_values
 from mmpose_lite.engine.config import ConfigError, load_config
+from mmpose_lite.engine.hooks.summary import write_metrics
 from mmpose_lite.registry import MODELS
 from mmpose_lite.structures import ClassMeta
 from tests.conftest import REPO
@@ -58,6 +59,17 @@ def test_train_and_test(config: Path, tmp_path: Path) -> None:
     out = tmp_path / 'metrics.json'
     assert call('test', config, checkpoint, '--work-dir', tmp_path / 'test', '--out', out) == 0
     assert validation['seg/mIoU'] == pytest.approx(json.loads(out.read_text())['metrics']['seg/mIoU'])
+
+
+def test_the_score_of_a_class_that_does_not_occur_is_null(tmp_path: Path) -> None:
+    """JSON has no NaN: what other programs read must not hold one."""
+    path = tmp_path / 'new' / 'metrics.json'
+    write_metrics(
+        path, dict(split='val', metrics={'seg/IoU.cat': 0.5, 'seg/IoU.dog': float('nan'), 'seg/mIoU': np.float64('nan')})
+    )
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == dict(
+        split='val', metrics={'seg/IoU.cat': 0.5, 'seg/IoU.dog': None, 'seg/mIoU': None}
+    )
 
 
 def test_check_names_file_value_and_count(config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -177,7 +189,9 @@ def test_browse_draws_the_classes(config: Path, tmp_path: Path, mode: str) -> No
         browse(load_config(config), tmp_path, heatmaps=True)
 
 
-def test_a_level_of_unetpp_is_tested_with_the_weights_of_the_whole(config: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def nested(config: Path) -> Path:
+    """The same with a UNet++ of two levels."""
     config.write_text(
         config.read_text().replace(
             'model = dict(backbone=dict(base_channels=4), decode_head=dict(in_channels=4, channels=4))',
@@ -185,15 +199,28 @@ def test_a_level_of_unetpp_is_tested_with_the_weights_of_the_whole(config: Path,
             "    decode_head=dict(_delete_=True, type='DeepSupervisionHead', in_channels=4, num_levels=2))",
         )
     )
-    model = MODELS.build(load_config(config).model)
+    return config
+
+
+def test_a_level_of_unetpp_is_tested_with_the_weights_of_the_whole(nested: Path, tmp_path: Path) -> None:
+    model = MODELS.build(load_config(nested).model)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'weights.pth')
     metrics = []
     for level in (1, 2):
         out = tmp_path / f'{level}.json'
         options = ['--cfg-options', f'model.backbone.level={level}', f'model.decode_head.level={level}']
-        assert call('test', config, tmp_path / 'weights.pth', '--work-dir', tmp_path / 'test', '--out', out, *options) == 0
+        assert call('test', nested, tmp_path / 'weights.pth', '--work-dir', tmp_path / 'test', '--out', out, *options) == 0
         metrics.append(json.loads(out.read_text())['metrics']['seg/aAcc'])
     assert metrics[0] != metrics[1]
+
+
+def test_benchmark_times_the_levels_of_unetpp(nested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ['benchmark', 'infer', nested, '--synthetic', '--repeats', '1', '--batch-size', '1']
+    assert call(*args, '--levels', '1', '2', '--out', tmp_path / 'out.json') == 0
+    timed = json.loads((tmp_path / 'out.json').read_text())['rows']
+    assert list(timed) == [f'fp32, level {level}, batch 1: whole' for level in (1, 2)]
+    assert call(*args, '--levels', '3') == 2
+    assert '`level` must be 1 to 2, got 3' in ''.join(capsys.readouterr())
 
 
 def test_benchmark_trains_on_made_up_masks(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """What a run leaves for people: metrics.json and a picture of its curves."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,18 @@ class SummaryHook(Hook):
 
 
 def write_metrics(path: Path, content: dict[str, Any]) -> None:
-    """Write a metrics file in one step, so that a reader never sees half of it."""
+    """Write a metrics file in one step, so that a reader never sees half of it; a metric that is not a number becomes null.
+
+    Args:
+        path: of the file; its folder is made.
+        content: what to write; `metrics` are values by name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    metrics = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in content['metrics'].items()
+    }
+    content = {**content, 'metrics': metrics}
     temporary = path.with_name(path.name + '.tmp')
     temporary.write_text(json.dumps(content, indent=2, default=float) + '\n')
     os.replace(temporary, path)

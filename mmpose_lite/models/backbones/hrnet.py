@@ -129,8 +129,12 @@ def _sum_at_first(maps: Sequence[Tensor], mode: str) -> Tensor:
             total = finer + functional.interpolate(total, size=finer.shape[2:])
         return total
     total = maps[0]
-    for coarser in maps[1:]:
-        total = total + functional.interpolate(coarser, size=total.shape[2:], mode=mode, align_corners=False)
+    for power, coarser in enumerate(maps[1:], start=1):
+        # Doubled, then fitted: where the finer map has an odd side that is not the same as in one step, and mmseg does this.
+        grown = functional.interpolate(coarser, scale_factor=2**power, mode=mode, align_corners=False)
+        if grown.shape[2:] != total.shape[2:]:
+            grown = functional.interpolate(grown, size=total.shape[2:], mode=mode, align_corners=False)
+        total = total + grown
     return total
 
 

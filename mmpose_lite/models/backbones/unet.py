@@ -240,11 +240,13 @@ class UNetPlusPlus(BaseModule):
     Source: Zhou et al., UNet++, DLMIA 2018, Sec. 2.1 and Eq. 1, arXiv:1807.10165. Node X_i0 is stage i of a U-Net's encoder;
     X_ij is made of X_i0 ... X_i(j-1) and the enlarged X_(i+1)(j-1). The results of the L = num_stages - 1 decoders are
     X_01 ... X_0L, all of the size of the image.
+    Differs: `stem_stride`.
 
     Args:
         in_channels: of the image.
         base_channels: C of row 0; doubles with each row.
         num_stages: rows.
+        stem_stride: of the first convolution. 2 makes all maps half as wide and high, which is a quarter of the work.
         level: build the first so many decoders alone, see `prune`; None for all.
         num_convs: of each node.
         upsample_cfg: how a map grows: dict(type='InterpConv') or dict(type='DeconvModule').
@@ -256,7 +258,7 @@ class UNetPlusPlus(BaseModule):
     Attributes:
         level: decoders there are.
         out_channels: C of each returned map.
-        strides: 1 for each.
+        strides: of each returned map, in px of the image.
 
     Raises:
         ValueError: an argument is out of range.
@@ -268,6 +270,7 @@ class UNetPlusPlus(BaseModule):
         in_channels: int = 3,
         base_channels: int = 32,
         num_stages: int = 5,
+        stem_stride: int = 1,
         level: int | None = None,
         num_convs: int = 2,
         upsample_cfg: Mapping[str, Any] | None = None,
@@ -279,17 +282,21 @@ class UNetPlusPlus(BaseModule):
         super().__init__()
         if num_stages < 2:
             raise ValueError(f'UNetPlusPlus: `num_stages` must be 2 or more, got {num_stages}.')
+        if stem_stride < 1:
+            raise ValueError(f'UNetPlusPlus: `stem_stride` must be 1 or more, got {stem_stride}.')
         check_init_cfg('UNetPlusPlus', init_cfg)
         self.init_cfg = init_cfg
         self.norm_eval = norm_eval
         upsample_cfg = upsample_cfg or dict(type='InterpConv')
         channels = [base_channels * 2**i for i in range(num_stages)]
         self.base_channels = base_channels
+        self.stem_stride = stem_stride
         self.encoder = nn.ModuleList()
         for i, c_out in enumerate(channels):
             pool = [nn.MaxPool2d(2)] if i else []
             c_in = channels[i - 1] if i else in_channels
-            block = BasicConvBlock(c_in, c_out, num_convs=num_convs, norm_cfg=norm_cfg, with_cp=with_cp)
+            stride = 1 if i else stem_stride
+            block = BasicConvBlock(c_in, c_out, num_convs=num_convs, stride=stride, norm_cfg=norm_cfg, with_cp=with_cp)
             self.encoder.append(nn.Sequential(*pool, block))
         # nodes[i][j - 1] is X_ij
         self.nodes = nn.ModuleList(
@@ -317,7 +324,7 @@ class UNetPlusPlus(BaseModule):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        return (1,) * self.level
+        return (self.stem_stride,) * self.level
 
     def prune(self, level: int) -> None:
         """Drop all that X_01 ... X_0level do without: what is left is smaller and faster, and its weights are the same.
@@ -344,7 +351,7 @@ class UNetPlusPlus(BaseModule):
             load_pretrained(self, self.init_cfg)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return X_01 ... X_0level, each (B, base_channels, H, W)."""
+        """Return X_01 ... X_0level, each (B, base_channels, H / stem_stride, W / stem_stride), rounded up."""
         rows: list[list[Tensor]] = []
         for stage in self.encoder:
             x = stage(x)

@@ -73,7 +73,10 @@ class ConvModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out_channels, H, W) of (B, in_channels, H, W), H and W divided by the stride and rounded up."""
-        x = self.conv(x)
+        return self.finish(self.conv(x))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Return what the convolution gave, normalised and activated."""
         if self.norm_name is not None:
             x = getattr(self, self.norm_name)(x)
         return self.activate(x)

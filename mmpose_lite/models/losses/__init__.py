@@ -12,7 +12,7 @@ from mmpose_lite.models.losses.lovasz import LovaszLoss
 from mmpose_lite.models.losses.masked import MaskedFocalL2Loss, MaskedMSELoss
 from mmpose_lite.models.losses.ohem import OhemCrossEntropy
 from mmpose_lite.models.losses.reduction import reduce_loss
-from mmpose_lite.models.losses.region import DiceLoss, FocalTverskyLoss, GeneralizedDiceLoss, TverskyLoss
+from mmpose_lite.models.losses.region import DiceLoss, GeneralizedDiceLoss
 from mmpose_lite.models.losses.regression import (
     BalancedL1Loss,
     BoxKLLoss,
@@ -21,6 +21,7 @@ from mmpose_lite.models.losses.regression import (
     SmoothL1Loss,
     small_box_weight,
 )
+from mmpose_lite.models.losses.tversky import FocalTverskyLoss, TverskyLoss
 
 __all__ = [
     'GHMC',

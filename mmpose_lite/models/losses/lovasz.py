@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.losses.cross_entropy import class_weights
+from mmpose_lite.models.losses.labels import check_labels, class_masks, mask_as_labels
 from mmpose_lite.models.losses.reduction import check_reduction, reduce_loss
-from mmpose_lite.models.losses.region import check_labels, class_masks, mask_as_labels
 from mmpose_lite.registry import LOSSES
 
 LOSS_TYPES = ('binary', 'multi_class')

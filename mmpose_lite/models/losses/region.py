@@ -1,4 +1,4 @@
-"""Losses on the overlap of regions: dice, generalised dice, Tversky, focal Tversky.
+"""Losses on the overlap of regions: what they share, dice and generalised dice.
 
 They sum over pixels before they compare, so that a class of few pixels counts as much as one of many.
 """
@@ -11,43 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mmpose_lite.models.losses.cross_entropy import class_weights
+from mmpose_lite.models.losses.labels import check_labels, class_masks, class_probabilities, mask_as_labels
 from mmpose_lite.models.losses.reduction import check_reduction, reduce_loss
 from mmpose_lite.registry import LOSSES
-
-
-def class_probabilities(logits: Tensor, *, use_sigmoid: bool) -> Tensor:
-    """Return (B, C, ...) in [0, 1], in float32 or better: sums over many pixels need it. One channel always gets a sigmoid."""
-    logits = logits if logits.dtype == torch.float64 else logits.float()
-    return logits.sigmoid() if use_sigmoid or logits.shape[1] == 1 else logits.softmax(dim=1)
-
-
-def class_masks(labels: Tensor, num_channels: int) -> Tensor:
-    """Return (B, C, ...) bool, the pixels of each class, of labels (B, ...); a single channel is for label 1."""
-    first = 1 if num_channels == 1 else 0
-    classes = torch.arange(first, first + num_channels, device=labels.device)
-    return labels[:, None] == classes.view(-1, *(1,) * (labels.ndim - 1))
-
-
-def mask_as_labels(pred: Tensor, target: Tensor) -> Tensor:
-    """Return (B, ...) labels where `target` is an integer mask (B, 1, ...) for a single channel; else `target`."""
-    single = target.ndim == pred.ndim > 2 and target.shape[1] == pred.shape[1] == 1
-    return target[:, 0] if single and not target.is_floating_point() else target
-
-
-def check_labels(owner: str, pred: Tensor, target: Tensor) -> None:
-    """Raise unless `target` holds one integer label for each place of the (B, C, ...) logits.
-
-    Raises:
-        TypeError: the labels are no integers.
-        ValueError: the shapes do not fit together.
-    """
-    if pred.ndim < 2 or target.shape != (pred.shape[0], *pred.shape[2:]):
-        raise ValueError(
-            f'{owner}: `target` must be labels (B, H, W) where `pred` is (B, C, H, W), got {tuple(target.shape)} and '
-            f'{tuple(pred.shape)}.'
-        )
-    if target.is_floating_point():
-        raise TypeError(f'{owner}: `target` must be integer labels, got {target.dtype}.')
 
 
 class RegionSums(NamedTuple):
@@ -59,7 +25,7 @@ class RegionSums(NamedTuple):
 
 
 class RegionLoss(nn.Module):
-    """What the losses of this file share; a subclass writes `compare`.
+    """What losses of regions share; a subclass writes `compare`.
 
     Args:
         use_sigmoid: one class against the rest in each channel; otherwise a softmax over them. A single channel is always one
@@ -174,7 +140,7 @@ class RegionLoss(nn.Module):
         return others.float() if self.class_weight is None else others * self.class_weight
 
 
-def _mean_of_classes(losses: Tensor, class_weight: Tensor | None) -> Tensor:
+def mean_of_classes(losses: Tensor, class_weight: Tensor | None) -> Tensor:
     """Return (G,) means of the losses (G, C) times their weights (C,), divided by C whatever these are."""
     return (losses if class_weight is None else losses * class_weight.to(losses.dtype)).mean(dim=1)
 
@@ -248,7 +214,7 @@ class DiceLoss(RegionLoss):
             dice = 2 * sums.both / (sums.pred + sums.target + 2 * self.eps)
         else:
             dice = (2 * sums.both + self.eps) / (sums.pred + sums.target + self.eps)
-        return _mean_of_classes(1 - dice, class_weight)
+        return mean_of_classes(1 - dice, class_weight)
 
 
 @LOSSES.register_module()
@@ -310,131 +276,3 @@ class GeneralizedDiceLoss(RegionLoss):
             weight = weight * class_weight.to(weight.dtype)
         both, pred, target = ((weight * s).sum(dim=1) for s in sums)
         return 1 - (2 * both + self.eps) / (pred + target + self.eps)
-
-
-def tversky_index(sums: RegionSums, *, alpha: float, beta: float, smooth: float) -> Tensor:
-    """Return (G, C) in [0, 1]: TP / (TP + alpha FP + beta FN), `smooth` added above and below."""
-    false_positives, false_negatives = sums.pred - sums.both, sums.target - sums.both
-    return (sums.both + smooth) / (sums.both + alpha * false_positives + beta * false_negatives + smooth)
-
-
-def _check_tversky(owner: str, *, alpha: float, beta: float, smooth: float) -> None:
-    if min(alpha, beta) < 0 or smooth <= 0:
-        raise ValueError(f'{owner}: `alpha` and `beta` must be 0 or more and `smooth` above 0, got {alpha}, {beta} and {smooth}.')
-
-
-@LOSSES.register_module()
-class TverskyLoss(RegionLoss):
-    """1 - TP / (TP + alpha FP + beta FN), averaged over the classes; alpha = beta = 0.5 is dice, alpha = beta = 1 the IoU.
-
-    Source: Salehi et al., Tversky Loss Function for Image Segmentation, MLMI 2017, Eq. 3, arXiv:1706.05721. Names, defaults and
-    values are mmseg's.
-
-    Args:
-        smooth: added above and below, px; keeps an empty region from 0 / 0.
-        class_weight: C factors of the classes; 0 leaves a class out.
-        loss_weight: factor of the result.
-        ignore_index: label of the pixels that belong to no class; if it is a class, that class is left out.
-        alpha: cost of a false positive.
-        beta: cost of a false negative; above `alpha` for small objects, which are easily missed.
-        use_sigmoid: one class against the rest in each channel; otherwise a softmax over them. A single channel is always one
-            class (label 1) against the rest (label 0).
-        reduction: over the groups: 'mean', 'sum', or 'none', which returns (G,).
-        per_image: compare image by image; otherwise the whole batch is one image.
-        avg_non_ignore: leave ignored pixels out altogether; otherwise what is predicted there counts as false.
-
-    Raises:
-        ValueError: an argument is out of range.
-    """
-
-    def __init__(
-        self,
-        *,
-        smooth: float = 1.0,
-        class_weight: Sequence[float] | None = None,
-        loss_weight: float = 1.0,
-        ignore_index: int = 255,
-        alpha: float = 0.3,
-        beta: float = 0.7,
-        use_sigmoid: bool = False,
-        reduction: str = 'mean',
-        per_image: bool = True,
-        avg_non_ignore: bool = True,
-    ) -> None:
-        super().__init__(
-            use_sigmoid=use_sigmoid,
-            reduction=reduction,
-            class_weight=class_weight,
-            loss_weight=loss_weight,
-            ignore_index=ignore_index,
-            per_image=per_image,
-            avg_non_ignore=avg_non_ignore,
-        )
-        _check_tversky('TverskyLoss', alpha=alpha, beta=beta, smooth=smooth)
-        self.alpha, self.beta, self.smooth = alpha, beta, smooth
-
-    def compare(self, sums: RegionSums, class_weight: Tensor | None) -> Tensor:
-        """Return the loss (G,) of each group."""
-        index = tversky_index(sums, alpha=self.alpha, beta=self.beta, smooth=self.smooth)
-        return _mean_of_classes(1 - index, class_weight)
-
-
-@LOSSES.register_module()
-class FocalTverskyLoss(RegionLoss):
-    """(1 - Tversky index)^(1 / gamma), averaged over the classes: above gamma = 1, classes that are nearly right still count.
-
-    Source: Abraham and Khan, A Novel Focal Tversky Loss Function, ISBI 2019, Eq. 4, arXiv:1810.07842, with its weights 0.7 of a
-    false negative and 0.3 of a false positive.
-
-    Args:
-        gamma: 1 or more.
-        smooth: added above and below, px; keeps an empty region from 0 / 0.
-        class_weight: C factors of the classes; 0 leaves a class out.
-        loss_weight: factor of the result.
-        ignore_index: label of the pixels that belong to no class; if it is a class, that class is left out.
-        alpha: cost of a false positive.
-        beta: cost of a false negative.
-        use_sigmoid: one class against the rest in each channel; otherwise a softmax over them. A single channel is always one
-            class (label 1) against the rest (label 0).
-        reduction: over the groups: 'mean', 'sum', or 'none', which returns (G,).
-        per_image: compare image by image; otherwise the whole batch is one image.
-        avg_non_ignore: leave ignored pixels out altogether; otherwise what is predicted there counts as false.
-
-    Raises:
-        ValueError: an argument is out of range.
-    """
-
-    def __init__(
-        self,
-        *,
-        gamma: float = 4 / 3,
-        smooth: float = 1.0,
-        class_weight: Sequence[float] | None = None,
-        loss_weight: float = 1.0,
-        ignore_index: int = 255,
-        alpha: float = 0.3,
-        beta: float = 0.7,
-        use_sigmoid: bool = False,
-        reduction: str = 'mean',
-        per_image: bool = True,
-        avg_non_ignore: bool = True,
-    ) -> None:
-        super().__init__(
-            use_sigmoid=use_sigmoid,
-            reduction=reduction,
-            class_weight=class_weight,
-            loss_weight=loss_weight,
-            ignore_index=ignore_index,
-            per_image=per_image,
-            avg_non_ignore=avg_non_ignore,
-        )
-        _check_tversky('FocalTverskyLoss', alpha=alpha, beta=beta, smooth=smooth)
-        if gamma < 1:
-            raise ValueError(f'FocalTverskyLoss: `gamma` must be 1 or more, got {gamma}.')
-        self.alpha, self.beta, self.smooth, self.gamma = alpha, beta, smooth, gamma
-
-    def compare(self, sums: RegionSums, class_weight: Tensor | None) -> Tensor:
-        """Return the loss (G,) of each group."""
-        index = tversky_index(sums, alpha=self.alpha, beta=self.beta, smooth=self.smooth)
-        # The root is infinitely steep at 0: a class that is right to float precision gives no gradient.
-        return _mean_of_classes((1 - index).clamp(min=1e-7) ** (1 / self.gamma), class_weight)
