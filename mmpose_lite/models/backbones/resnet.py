@@ -131,6 +131,7 @@ class Bottleneck(ResidualBlock):
         plugins: position -> config of a layer: 'conv2' in place of the second convolution, 'end' before the sum.
         mid_channels: C of the 3x3; None is a quarter of `out_channels`.
         groups: of the 3x3.
+        dcn: config of a deformable convolution in place of the 3x3, with `fallback_on_stride` unless the block has a stride.
     """
 
     expansion = 4
@@ -149,6 +150,7 @@ class Bottleneck(ResidualBlock):
         plugins: Mapping[str, Mapping[str, Any]] | None = None,
         mid_channels: int | None = None,
         groups: int = 1,
+        dcn: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         plugins = plugins or {}
@@ -161,6 +163,15 @@ class Bottleneck(ResidualBlock):
         self.add_module(self.norm1_name, norm1)
         if 'conv2' in plugins:
             self.conv2 = LAYERS.build(plugins['conv2'], channels=mid_channels, stride=stride2, dilation=dilation)
+        elif dcn is not None and not (dcn.get('fallback_on_stride', False) and stride > 1):
+            self.conv2 = LAYERS.build(
+                {key: value for key, value in dcn.items() if key != 'fallback_on_stride'},
+                in_channels=mid_channels,
+                out_channels=mid_channels,
+                stride=stride2,
+                dilation=dilation,
+                groups=groups,
+            )
         else:
             self.conv2 = nn.Conv2d(
                 mid_channels,
@@ -278,6 +289,9 @@ class ResNet(BaseModule):
         plugins: layers in the blocks of some stages, each dict(cfg=dict(type='CBAM', ...), stages=(False, True, True, True),
             position='end'): one bool per stage; 'end' is on the branch before the sum, 'conv2' in place of the second
             convolution; the layers are those of the LAYERS registry.
+        dcn: deformable 3x3 convolutions in the Bottlenecks of some stages: dict(type='DCN' or 'DCNv2', deform_groups=1,
+            fallback_on_stride=False); with `fallback_on_stride` blocks with a stride stay plain.
+        stage_with_dcn: one bool per stage.
         init_cfg: dict(type='Pretrained', checkpoint='torchvision://resnet50') or None, used by `init_weights`.
 
     Attributes:
@@ -320,6 +334,8 @@ class ResNet(BaseModule):
         with_cp: bool = False,
         zero_init_residual: bool = True,
         plugins: Sequence[Mapping[str, Any]] = (),
+        dcn: Mapping[str, Any] | None = None,
+        stage_with_dcn: Sequence[bool] = (False, False, False, False),
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -354,6 +370,8 @@ class ResNet(BaseModule):
         self.groups = groups
         self.width_per_group = width_per_group
         self.plugins = _plugins_of_stages(plugins, num_stages)
+        self.dcn, self.stage_with_dcn = dcn, tuple(stage_with_dcn)
+        self._check_dcn()
         self.num_stages = num_stages
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
@@ -392,7 +410,20 @@ class ResNet(BaseModule):
         args = dict(style=self.style, norm_cfg=self.norm_cfg, with_cp=self.with_cp, plugins=self.plugins[stage])
         if self.groups > 1:
             args |= dict(groups=self.groups, mid_channels=self.groups * self.width_per_group * 2**stage)
+        if self.dcn is not None and self.stage_with_dcn[stage]:
+            args['dcn'] = self.dcn
         return partial(self.arch_settings[self.depth][0], **args)
+
+    def _check_dcn(self) -> None:
+        if len(self.stage_with_dcn) < self.num_stages or any(self.stage_with_dcn) != (self.dcn is not None):
+            raise ValueError(
+                f'ResNet: `stage_with_dcn` must be one bool per stage ({self.num_stages}), some of them True if and only if `dcn` '
+                f'is set, got {self.stage_with_dcn} and {self.dcn}.'
+            )
+        if self.dcn is not None and self.arch_settings[self.depth][0].expansion == 1:
+            raise ValueError(f'ResNet: `dcn` needs the Bottlenecks of depth 50 and more, got depth {self.depth}.')
+        if any(wanted and 'conv2' in plugins for wanted, plugins in zip(self.stage_with_dcn, self.plugins)):
+            raise ValueError("ResNet: `dcn` and a plugin at 'conv2' stand in each other's place; choose one for each stage.")
 
     def _make_stem(self, in_channels: int, stem_channels: int) -> None:
         if self.deep_stem:

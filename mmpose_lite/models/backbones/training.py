@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmpose_lite.models.layers.deform_conv import DeformConv2d
 from mmpose_lite.models.pretrained import load_pretrained
 
 
@@ -38,6 +39,9 @@ def init_he(backbone: nn.Module) -> None:
         elif isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm) and module.weight is not None:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
+    for module in backbone.modules():  # afterwards: its offsets start at 0, though a plain convolution gives them
+        if isinstance(module, DeformConv2d):
+            module.init_weights()
 
 
 def init_residual(backbone: nn.Module, init_cfg: Mapping[str, Any] | None, *, zero_init_residual: bool) -> None:

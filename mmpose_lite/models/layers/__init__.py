@@ -2,6 +2,7 @@
 
 from mmpose_lite.models.layers.attention import CBAM, BoTAttention, SELayer
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.layers.deform_conv import DCN, DCNv2, DeformConv2d
 from mmpose_lite.models.layers.drop_path import DropPath
 from mmpose_lite.models.layers.gau import GatedAttentionUnit, ScaleNorm
 from mmpose_lite.models.layers.norm import LayerNorm2d, build_norm_layer
@@ -17,9 +18,12 @@ from mmpose_lite.models.layers.upsample import DeconvModule, InterpConv
 
 __all__ = [
     'CBAM',
+    'DCN',
     'BoTAttention',
     'ConvModule',
+    'DCNv2',
     'DeconvModule',
+    'DeformConv2d',
     'DepthwiseSeparableConvModule',
     'DropPath',
     'GatedAttentionUnit',
