@@ -14,7 +14,7 @@ from mmpose_lite.registry import LOSSES
 from tests.parity import functions
 
 OVERLAP = ['IoULoss', 'GIoULoss', 'DIoULoss', 'CIoULoss']
-COORDINATES = ['L1Loss', 'SmoothL1Loss', 'MSELoss', 'BalancedL1Loss', 'BoxKLLoss']
+COORDINATES = ['L1Loss', 'SmoothL1Loss', 'MSELoss', 'BalancedL1Loss', 'BoxKLLoss', 'BoundedIoULoss']
 CLASSES = ['CrossEntropyLoss', 'FocalLoss', 'GHMC', 'HardExampleCrossEntropyLoss']
 
 
@@ -318,6 +318,23 @@ def test_overlap_losses_by_hand() -> None:
     assert build('IoULoss')(pred, apart).item() == pytest.approx(-math.log(1e-6))
 
 
+def test_bounded_iou_of_one_coordinate_at_a_time() -> None:
+    """1 - IoU with a box that is wrong in one way only, which the loss bounds the IoU by; in smooth L1, averaged over four."""
+    target = torch.tensor([[10.0, 20.0, 30.0, 60.0]])
+    wrong = dict(
+        shifted=([14.0, 20.0, 34.0, 60.0], 1 - 16 / 24),
+        lower=([10.0, 65.0, 30.0, 105.0], 1.0),  # does not touch it
+        wider=([5.0, 20.0, 35.0, 60.0], 1 - 20 / 30),
+        flatter=([10.0, 39.0, 30.0, 41.0], 1 - 2 / 40),
+    )
+    for beta in (0.2, 0.5):
+        for box, bound in wrong.values():
+            expected = bound - beta / 2 if bound >= beta else bound**2 / 2 / beta
+            found = build('BoundedIoULoss', beta=beta, eps=0)(torch.tensor([box]), target)
+            assert found.item() == pytest.approx(expected / 4)
+    assert build('BoundedIoULoss')(target, target).item() == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize('name', OVERLAP[1:])
 def test_boxes_that_do_not_touch_are_drawn_together(name: str) -> None:
     pred = torch.tensor([[0.0, 0.0, 4.0, 2.0]], requires_grad=True)
@@ -448,6 +465,7 @@ def test_errors_of_box_losses(name: str) -> None:
     [
         (dict(type='IoULoss', mode='cubic'), r"IoULoss: `mode` must be one of .*, got 'cubic'"),
         (dict(type='BalancedL1Loss', beta=0), r'BalancedL1Loss: .* must be above 0, got 0\.5, 1\.5 and 0'),
+        (dict(type='BoundedIoULoss', beta=0), 'BoundedIoULoss: `beta` must be above 0, got 0'),
         (dict(type='FocalLoss', use_sigmoid=False), 'FocalLoss: `use_sigmoid` must be True'),
         (dict(type='FocalLoss', gamma=-1), 'FocalLoss: `gamma` must be 0 or more, got -1'),
         (dict(type='FocalLoss', alpha=1.5), r'FocalLoss: `alpha` must be in \[0, 1\].*, got 1\.5'),

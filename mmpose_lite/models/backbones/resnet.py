@@ -370,9 +370,9 @@ class ResNet(BaseModule):
         self.groups = groups
         self.width_per_group = width_per_group
         self.plugins = _plugins_of_stages(plugins, num_stages)
+        self.num_stages = num_stages
         self.dcn, self.stage_with_dcn = dcn, tuple(stage_with_dcn)
         self._check_dcn()
-        self.num_stages = num_stages
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -417,8 +417,8 @@ class ResNet(BaseModule):
     def _check_dcn(self) -> None:
         if len(self.stage_with_dcn) < self.num_stages or any(self.stage_with_dcn) != (self.dcn is not None):
             raise ValueError(
-                f'ResNet: `stage_with_dcn` must be one bool per stage ({self.num_stages}), some of them True if and only if `dcn` '
-                f'is set, got {self.stage_with_dcn} and {self.dcn}.'
+                f'ResNet: `stage_with_dcn` must be one bool per stage ({self.num_stages}), with a True if and only if `dcn` is '
+                f'set, got {self.stage_with_dcn} and {self.dcn}.'
             )
         if self.dcn is not None and self.arch_settings[self.depth][0].expansion == 1:
             raise ValueError(f'ResNet: `dcn` needs the Bottlenecks of depth 50 and more, got depth {self.depth}.')

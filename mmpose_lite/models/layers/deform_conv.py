@@ -74,7 +74,7 @@ class DeformConv2d(nn.Module):
             mask: (B, G * k, H', W') by which what a tap reads is multiplied; None for 1.
         """
         with torch.autocast(x.device.type, enabled=False):
-            return deform_conv2d(
+            out = deform_conv2d(
                 x.to(self.weight.dtype),
                 offset.to(self.weight.dtype),
                 self.weight,
@@ -84,6 +84,7 @@ class DeformConv2d(nn.Module):
                 dilation=self.dilation,
                 mask=None if mask is None else mask.to(self.weight.dtype),
             )
+        return out.to(x.dtype)
 
 
 class _OwnOffsets(DeformConv2d):

@@ -4,6 +4,7 @@
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.utils import _pair
 
 from mmpose_lite.registry import LAYERS
@@ -65,3 +66,71 @@ class RoIPool(nn.Module):
         """Return (R, C, h, w); arguments as in `RoIAlign.forward`."""
         dtype = torch.promote_types(feat.dtype, torch.float32)
         return torchvision.ops.roi_pool(feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale).to(feat.dtype)
+
+
+@LAYERS.register_module()
+class PSRoIAlign(nn.Module):
+    """RoIAlign in which each cell of a result reads channels of its own: position-sensitive maps.
+
+    Source: Dai et al., R-FCN, NeurIPS 2016, Sec. 2, arXiv:1605.06409, with the samples of RoIAlign.
+
+    Args:
+        output_size: h and w, or one number for both.
+        spatial_scale: cells of the map per px of the boxes.
+        sampling_ratio: see `RoIAlign`.
+    """
+
+    def __init__(self, output_size: int | tuple[int, int], *, spatial_scale: float = 1.0, sampling_ratio: int = 0) -> None:
+        super().__init__()
+        self.output_size = _pair(output_size)
+        self.spatial_scale = spatial_scale
+        self.sampling_ratio = sampling_ratio
+
+    def forward(self, feat: Tensor, rois: Tensor) -> Tensor:
+        """Return (R, C, h, w) of a map (B, C * h * w, H, W), whose channel (c * h + i) * w + j is read for cell (i, j).
+
+        Raises:
+            ValueError: h * w does not divide the channels.
+        """
+        h, w = self.output_size
+        if feat.shape[1] % (h * w):
+            raise ValueError(
+                f'PSRoIAlign: the channels of the map must be a multiple of the {h} x {w} cells, got {feat.shape[1]}.'
+            )
+        dtype = torch.promote_types(feat.dtype, torch.float32)
+        pooled = torchvision.ops.ps_roi_align(
+            feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale, self.sampling_ratio
+        )
+        return pooled.to(feat.dtype)
+
+
+@LAYERS.register_module()
+class ContextAwareRoIPool(nn.Module):
+    """RoIPool, but a box with a side that spans fewer cells than the result is enlarged bilinearly before its maxima are taken.
+
+    RoIPool repeats the cells of a small box, and what lies between them and around them is lost.
+
+    Source: Hu et al., SINet: A Scale-Insensitive Convolutional Neural Network for Fast Vehicle Detection, IEEE Trans. ITS 2019,
+    Sec. III-B (context-aware RoI pooling), arXiv:1804.00433.
+    Differs: enlarged to twice the size of the result for all small boxes, at the points of RoIAlign; the paper deconvolves with a
+    bilinear kernel by a whole factor.
+
+    Args:
+        output_size: h and w, or one number for both.
+        spatial_scale: cells of the map per px of the boxes.
+    """
+
+    def __init__(self, output_size: int | tuple[int, int], *, spatial_scale: float = 1.0) -> None:
+        super().__init__()
+        self.output_size = _pair(output_size)
+        self.spatial_scale = spatial_scale
+        h, w = self.output_size
+        self.pool = RoIPool((h, w), spatial_scale=spatial_scale)
+        self.enlarge = RoIAlign((2 * h, 2 * w), spatial_scale=spatial_scale, sampling_ratio=1)
+
+    def forward(self, feat: Tensor, rois: Tensor) -> Tensor:
+        """Return (R, C, h, w); arguments as in `RoIAlign.forward`."""
+        h, w = self.output_size
+        is_small = ((rois[:, 3:] - rois[:, 1:3]) * self.spatial_scale < rois.new_tensor([w, h])).any(dim=1)
+        enlarged = functional.max_pool2d(self.enlarge(feat, rois), 2)
+        return enlarged.where(is_small[:, None, None, None], self.pool(feat, rois))

@@ -7,7 +7,7 @@ from mmpose_lite.models.losses.focal import FocalLoss
 from mmpose_lite.models.losses.ghm import GHMC, GHMR
 from mmpose_lite.models.losses.hard_examples import HardExampleCrossEntropyLoss
 from mmpose_lite.models.losses.heatmap import AdaptiveWingLoss, KeypointMSELoss, KeypointOHKMMSELoss
-from mmpose_lite.models.losses.iou import CIoULoss, DIoULoss, GIoULoss, IoULoss
+from mmpose_lite.models.losses.iou import BoundedIoULoss, CIoULoss, DIoULoss, GIoULoss, IoULoss
 from mmpose_lite.models.losses.lovasz import LovaszLoss
 from mmpose_lite.models.losses.masked import MaskedFocalL2Loss, MaskedMSELoss
 from mmpose_lite.models.losses.ohem import OhemCrossEntropy
@@ -29,6 +29,7 @@ __all__ = [
     'AdaptiveWingLoss',
     'AssociativeEmbeddingLoss',
     'BalancedL1Loss',
+    'BoundedIoULoss',
     'BoxKLLoss',
     'CIoULoss',
     'CrossEntropyLoss',

@@ -1,11 +1,14 @@
 """Losses on the overlap of a predicted box with its target: the four edges are learnt together, at any scale alike."""
 
 # Letters: N boxes.
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmpose_lite.models.losses.regression import RegressionLoss
 from mmpose_lite.ops.iou import aligned_iou
 from mmpose_lite.registry import LOSSES
+from mmpose_lite.structures import bbox_xyxy_to_cxcywh
 
 _MODES = ('log', 'linear', 'square')
 
@@ -98,3 +101,37 @@ class CIoULoss(RegressionLoss):
 
     def compare(self, pred: Tensor, target: Tensor) -> Tensor:
         return 1 - aligned_iou(pred, target, kind='ciou', eps=self.eps)
+
+
+@LOSSES.register_module()
+class BoundedIoULoss(RegressionLoss):
+    """For each of centre x, centre y, width and height: smooth L1 of 1 less the IoU if all others were right; averaged over all.
+
+    Source: Tychsen-Smith and Petersson, Improving Object Localization with Fitness NMS and Bounded IoU Loss, CVPR 2018, Sec. 4,
+    arXiv:1711.00164; the defaults are those of guided anchoring.
+
+    Args:
+        beta: where the parabola meets the line.
+        eps: added to sides that are divided by, in the boxes' unit.
+        reduction: 'none', 'mean' or 'sum'; see `reduce_loss`.
+        loss_weight: factor of the result.
+
+    Raises:
+        ValueError: `beta` is not positive.
+    """
+
+    def __init__(self, *, beta: float = 0.2, eps: float = 1e-3, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
+        super().__init__(reduction=reduction, loss_weight=loss_weight)
+        if beta <= 0:
+            raise ValueError(f'BoundedIoULoss: `beta` must be above 0, got {beta}.')
+        self.beta = beta
+        self.eps = eps
+
+    def compare(self, pred: Tensor, target: Tensor) -> Tensor:
+        pred, target = bbox_xyxy_to_cxcywh(pred), bbox_xyxy_to_cxcywh(target)
+        sides, target_sides = pred[..., 2:], target[..., 2:]
+        shifts = 2 * (target[..., :2] - pred[..., :2]).abs()
+        of_center = 1 - ((target_sides - shifts) / (target_sides + shifts + self.eps)).clamp(min=0)
+        of_sides = 1 - torch.minimum(target_sides / (sides + self.eps), sides / (target_sides + self.eps))
+        losses = torch.cat([of_center, of_sides], dim=-1)
+        return functional.smooth_l1_loss(losses, torch.zeros_like(losses), reduction='none', beta=self.beta)

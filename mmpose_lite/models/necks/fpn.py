@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.necks.neck_parts import check_num_maps, init_xavier
 from mmpose_lite.registry import NECKS
 
 EXTRA_CONVS = ('on_input', 'on_lateral', 'on_output')
@@ -91,11 +92,7 @@ class FPN(BaseModule):
 
     def init_weights(self) -> None:
         """Set Xavier's uniform initial values; biases 0."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        init_xavier(self)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return L maps (B, out_channels, H, W), finest first.
@@ -103,15 +100,20 @@ class FPN(BaseModule):
         Raises:
             ValueError: there is not one map for each of `in_channels`.
         """
-        if len(feats) != len(self.in_channels):
-            raise ValueError(
-                f'FPN: `in_channels` has {len(self.in_channels)} entries, the backbone gives {len(feats)} maps; check its '
-                '`out_indices`.'
-            )
+        check_num_maps('FPN', feats, len(self.in_channels))
+        sums = self.top_down(feats)
+        return self.extended([conv(x) for conv, x in zip(self.fpn_convs, sums)], feats, sums)
+
+    def top_down(self, feats: Sequence[Tensor]) -> list[Tensor]:
+        """Return a map (B, out_channels, H, W) for each level that is used: the lateral one plus the enlarged coarser sum."""
         sums = [lateral(feats[i]) for lateral, i in zip(self.lateral_convs, self.levels)]
         for i in reversed(range(len(sums) - 1)):
             sums[i] = sums[i] + functional.interpolate(sums[i + 1], size=sums[i].shape[2:], mode=self.upsample)
-        outs = [conv(x) for conv, x in zip(self.fpn_convs, sums)]
+        return sums
+
+    def extended(self, outs: Sequence[Tensor], feats: Sequence[Tensor], sums: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the results and the coarser maps that are made of them, of the backbone's maps or of the sums."""
+        outs = list(outs)
         sources = dict(on_input=feats[self.levels[-1]], on_lateral=sums[-1], on_output=outs[-1])
         for i in range(self.num_extra):
             if not self.add_extra_convs:

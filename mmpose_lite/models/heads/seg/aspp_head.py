@@ -8,38 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mmpose_lite.models.heads.seg.decode_head import DecodeHead, Losses, resize
+from mmpose_lite.models.layers.aspp import dilated_branches, image_pool, pyramid
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.layers.separable import DepthwiseSeparableConvModule
 from mmpose_lite.registry import HEADS
 from mmpose_lite.structures.class_meta import IGNORE_INDEX
 
 Norm = Mapping[str, Any] | None
-
-
-def _image_pool(in_channels: int, channels: int, norm_cfg: Norm) -> nn.Sequential:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvModule(in_channels, channels, norm_cfg=norm_cfg))
-
-
-def _branches(
-    owner: str, in_channels: int, channels: int, dilations: Sequence[int], norm_cfg: Norm, *, separable: bool
-) -> nn.ModuleList:
-    """Return a convolution for each dilation: 1x1 for 1, 3x3 for others, or a separable one."""
-    if not dilations or min(dilations) < 1:
-        raise ValueError(f'{owner}: `dilations` must be one or more positive numbers, got {tuple(dilations)}.')
-
-    def branch(dilation: int) -> nn.Module:
-        if dilation > 1 and separable:
-            return DepthwiseSeparableConvModule(in_channels, channels, dilation=dilation, norm_cfg=norm_cfg)
-        kernel_size = 1 if dilation == 1 else 3
-        return ConvModule(in_channels, channels, kernel_size=kernel_size, dilation=dilation, norm_cfg=norm_cfg)
-
-    return nn.ModuleList(branch(dilation) for dilation in dilations)
-
-
-def _pyramid(head: Any, x: Tensor) -> Tensor:
-    """Return (B, channels, h, w): the bottleneck of the image's mean and of all branches."""
-    pooled = resize(head.image_pool(x), x.shape[2:], align_corners=head.align_corners)
-    return head.bottleneck(torch.cat((pooled, *(module(x) for module in head.aspp_modules)), dim=1))
 
 
 @HEADS.register_module()
@@ -96,13 +71,14 @@ class ASPPHead(DecodeHead):
             ignore_index=ignore_index,
             align_corners=align_corners,
         )
-        self.image_pool = _image_pool(in_channels, channels, norm_cfg)
-        self.aspp_modules = _branches('ASPPHead', in_channels, channels, dilations, norm_cfg, separable=False)
+        self.image_pool = image_pool(in_channels, channels, norm_cfg)
+        self.aspp_modules = dilated_branches('ASPPHead', in_channels, channels, dilations, norm_cfg)
         self.bottleneck = ConvModule((len(dilations) + 1) * channels, channels, kernel_size=3, norm_cfg=norm_cfg)
 
     def features(self, feats: Sequence[Tensor]) -> Tensor:
         """Return (B, channels, h, w)."""
-        return _pyramid(self, self.select(feats))
+        parts = dict(pool=self.image_pool, branches=self.aspp_modules, bottleneck=self.bottleneck)
+        return pyramid(self.select(feats), **parts)
 
 
 @HEADS.register_module()
@@ -166,8 +142,10 @@ class DepthwiseSeparableASPPHead(DecodeHead):
         )
         self.c1_index = c1_index
         c1_channels = c1_channels if c1_in_channels else 0
-        self.image_pool = _image_pool(in_channels, channels, norm_cfg)
-        self.aspp_modules = _branches('DepthwiseSeparableASPPHead', in_channels, channels, dilations, norm_cfg, separable=True)
+        self.image_pool = image_pool(in_channels, channels, norm_cfg)
+        self.aspp_modules = dilated_branches(
+            'DepthwiseSeparableASPPHead', in_channels, channels, dilations, norm_cfg, separable=True
+        )
         self.bottleneck = ConvModule((len(dilations) + 1) * channels, channels, kernel_size=3, norm_cfg=norm_cfg)
         self.c1_bottleneck = ConvModule(c1_in_channels, c1_channels, norm_cfg=norm_cfg) if c1_in_channels else None
         self.sep_bottleneck = nn.Sequential(
@@ -177,7 +155,8 @@ class DepthwiseSeparableASPPHead(DecodeHead):
 
     def features(self, feats: Sequence[Tensor]) -> Tensor:
         """Return (B, channels, h, w) at the resolution of the fine map."""
-        x = _pyramid(self, self.select(feats))
+        parts = dict(pool=self.image_pool, branches=self.aspp_modules, bottleneck=self.bottleneck)
+        x = pyramid(self.select(feats), **parts)
         if self.c1_bottleneck is not None:
             fine = self.c1_bottleneck(feats[self.c1_index])
             x = torch.cat((resize(x, fine.shape[2:], align_corners=self.align_corners), fine), dim=1)
