@@ -319,11 +319,10 @@ def test_overlap_losses_by_hand() -> None:
 
 
 def test_bounded_iou_of_one_coordinate_at_a_time() -> None:
-    """1 - IoU with a box that is wrong in one way only, which the loss bounds the IoU by; in smooth L1, averaged over four."""
     target = torch.tensor([[10.0, 20.0, 30.0, 60.0]])
     wrong = dict(
-        shifted=([14.0, 20.0, 34.0, 60.0], 1 - 16 / 24),
-        lower=([10.0, 65.0, 30.0, 105.0], 1.0),  # does not touch it
+        shifted=([14.0, 20.0, 34.0, 60.0], 1 - 12 / 28),
+        lower=([10.0, 42.0, 30.0, 82.0], 1.0),
         wider=([5.0, 20.0, 35.0, 60.0], 1 - 20 / 30),
         flatter=([10.0, 39.0, 30.0, 41.0], 1 - 2 / 40),
     )
@@ -437,6 +436,15 @@ def test_half_precision_is_lifted(name: str) -> None:
     args = dict(use_sigmoid=True) if name == 'CrossEntropyLoss' else {}
     found = build(name, **args)(logits, target)
     torch.testing.assert_close(found.float(), build(name, **args)(logits.float(), target), rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize('gamma', [0.0, 0.5, 2.0])
+def test_a_certain_sample_gives_focal_loss_a_finite_gradient(gamma: float) -> None:
+    logits = torch.tensor([[200.0, -200.0]], requires_grad=True)  # the probabilities are 1 and 0 to the last bit
+    loss = build('FocalLoss', gamma=gamma)(logits, torch.tensor([0]))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.tolist() == [[0, 0]]
 
 
 @pytest.mark.parametrize('name', ['FocalLoss', 'GHMC'])

@@ -92,7 +92,8 @@ class FocalLoss(nn.Module):
         alpha = self.alpha if len(self.alpha) == 1 else over_classes(self.alpha, pred)
         balance = alpha * target + (1 - alpha) * (1 - target)
         p = pred.sigmoid()
-        wrong = (1 - p) * target + p * (1 - target)
+        # Above 0, where the slope of a power below 1 is infinite.
+        wrong = ((1 - p) * target + p * (1 - target)).clamp(min=torch.finfo(p.dtype).tiny)
         loss = functional.binary_cross_entropy_with_logits(pred, target, reduction='none') * balance * wrong**self.gamma
         loss = loss.where(counts, 0)
         if self.class_weight is not None:

@@ -105,7 +105,10 @@ class CIoULoss(RegressionLoss):
 
 @LOSSES.register_module()
 class BoundedIoULoss(RegressionLoss):
-    """For each of centre x, centre y, width and height: smooth L1 of 1 less the IoU if all others were right; averaged over all.
+    """Smooth L1 of 1 less a bound on the IoU for each of centre x, centre y, width and height by itself; averaged over all four.
+
+    For a centre that is off by d along a side s of the target the bound is (s - 2 d) / (s + 2 d), or 0; for a side, the ratio of
+    the smaller to the greater.
 
     Source: Tychsen-Smith and Petersson, Improving Object Localization with Fitness NMS and Bounded IoU Loss, CVPR 2018, Sec. 4,
     arXiv:1711.00164; the defaults are those of guided anchoring.
