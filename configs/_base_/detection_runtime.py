@@ -1,4 +1,4 @@
-# What runs of detection share: the best checkpoint by the AP of boxes.
+# What runs of detection share: pictures of objects and mistakes; the best checkpoint by the AP of boxes.
 _base_ = './default_runtime.py'
 
-default_hooks = dict(checkpoint=dict(save_best='coco/bbox_mAP', rule='greater'))
+default_hooks = dict(draw=dict(type='DrawDetectionHook'), checkpoint=dict(save_best='coco/bbox_mAP'))

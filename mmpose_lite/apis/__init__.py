@@ -9,6 +9,8 @@ from typing import Any
 _MODULES = {
     'OksTracker': 'mmpose_lite.apis.tracking',
     'OneEuroSmoother': 'mmpose_lite.apis.smoothing',
+    'box_detector': 'mmpose_lite.apis.detection',
+    'detect': 'mmpose_lite.apis.detection',
     'inference': 'mmpose_lite.apis.infer',
     'init_model': 'mmpose_lite.apis.infer',
     'segment': 'mmpose_lite.apis.segmentation',

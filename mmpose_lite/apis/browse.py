@@ -12,14 +12,15 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 
-from mmpose_lite.datasets.regions import covered_cells
+from mmpose_lite.datasets.regions import covered_cells, decode_region
 from mmpose_lite.datasets.sampling import Draw
 from mmpose_lite.datasets.transforms.loading import LoadImage, read_image
 from mmpose_lite.datasets.transforms.segmentation import LoadSegMap
 from mmpose_lite.engine.config import SPLITS, ConfigError
 from mmpose_lite.registry import CODECS, DATASETS
-from mmpose_lite.structures import KeypointConverter, KeypointMeta
+from mmpose_lite.structures import ClassMeta, KeypointConverter, KeypointMeta
 from mmpose_lite.structures.class_meta import IGNORE_INDEX
+from mmpose_lite.visualization.detection import draw_objects
 from mmpose_lite.visualization.draw import draw_heatmaps, draw_left_out, draw_poses, draw_side_by_side
 from mmpose_lite.visualization.segmentation import draw_segmentation
 
@@ -49,8 +50,8 @@ def browse(
         split: 'train', 'val' or 'test'.
         num: how many samples (`mode='augmented'`) or images (`'original'`); all where there are fewer.
         mode: 'augmented': what comes out of the pipeline, with `keypoints_input`; 'original': whole images with the boxes and
-            the labelled keypoints of all the people that the dataset uses. In both, stripes on what the loss leaves out, and for
-            segmentation the colours of the classes instead.
+            the labelled keypoints of all the people that the dataset uses. In both, stripes on what the loss leaves out; for
+            segmentation the colours of the classes instead, for detection objects with their masks, ignored ones grey.
         heatmaps: beside each input, the target heatmaps that the head's codec makes of it, and its fields where it has any.
         sheet: also write sheet.png with all of them.
         seed: chooses the samples and the random numbers of the transforms; the same seed draws the same pictures.
@@ -75,8 +76,9 @@ def browse(
     dataset = DATASETS.build(loader['dataset'])
     if 'class_meta' in dataset.metainfo:
         if heatmaps:
-            raise ConfigError('browse: `heatmaps` are of poses; this config is of segmentation.')
-        pictures = _masks(dataset, num, seed, augmented=mode == 'augmented')
+            raise ConfigError('browse: `heatmaps` are of poses; this config is of segmentation or detection.')
+        draw = _objects if 'bboxes' in dataset.get_data_info(0) else _masks
+        pictures = draw(dataset, num, seed, augmented=mode == 'augmented')
     else:
         codec = _heatmap_codec(cfg, dataset.metainfo['keypoint_meta']) if heatmaps else None
         pictures = _originals(dataset, num, seed) if mode == 'original' else _inputs(dataset, num, seed, codec)
@@ -131,6 +133,34 @@ def _masks(dataset: Any, num: int, seed: int, *, augmented: bool) -> Iterator[tu
             panels.append(_enlarged(draw_segmentation(image, labels, meta=meta)))
             titles.append(', '.join(meta.classes[k] for k in np.unique(labels) if k != IGNORE_INDEX))
         yield path.stem, draw_side_by_side(panels, titles)
+
+
+def _objects(dataset: Any, num: int, seed: int, *, augmented: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (name, picture) of images with their objects, as they come out of the pipeline or as they are in the files."""
+    meta: ClassMeta = dataset.metainfo['class_meta']
+    for index in _chosen(len(dataset), num, seed):
+        if augmented:
+            sample = dataset[Draw(index, seed, 0)]
+            image, found, path = sample['inputs'], sample['instances'], sample['metainfo']['img_path']
+            bboxes, flipped = found.get('bboxes_input', np.zeros((0, 4), np.float32)), sample['metainfo'].get('flip')
+            masks = np.unpackbits(found['masks'], axis=-1, count=image.shape[1]) if 'masks' in found else None
+        else:
+            found = dataset.get_data_info(index)
+            path, bboxes, flipped = found['img_path'], found['bboxes'], False
+            image = read_image(path)
+            regions = found.get('regions')
+            masks = np.stack([decode_region(region, image.shape[:2]) for region in regions]) if regions else None
+        labels = found.get('labels', np.zeros(0, np.int64))
+        is_ignored = found.get('is_ignored', np.zeros(len(labels), bool))
+        canvas = _enlarged(image)
+        zoom = np.tile(np.array(canvas.shape[1::-1]) / image.shape[1::-1], 2)
+        if masks is not None:
+            masks = np.stack([cv2.resize(mask, canvas.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT) for mask in masks])
+        drawn = draw_objects(canvas, bboxes * zoom, labels, meta=meta, masks=masks, is_ignored=is_ignored)
+        h, w = image.shape[:2]
+        parts = [f'{Path(path).name}, {w} x {h}, objects: {int((~is_ignored).sum())}']
+        parts += [f'ignored: {int(is_ignored.sum())}'] if is_ignored.any() else []
+        yield Path(path).stem, draw_side_by_side([drawn], [', '.join(parts + ['flipped'] * bool(flipped))])
 
 
 def _heatmap_codec(cfg: Config, meta: KeypointMeta) -> Any:

@@ -1,5 +1,6 @@
 """Checks the data that a config names."""
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +10,16 @@ from typing import Any
 from mmengine.config import Config
 
 from mmpose_lite.datasets import CocoKeypointDataset
-from mmpose_lite.datasets.check import check_annotations, read_annotations, read_detections
+from mmpose_lite.datasets.check import check_annotations
+from mmpose_lite.datasets.check_detection import check_objects
+from mmpose_lite.datasets.check_parts import read_annotations, read_detections
 from mmpose_lite.datasets.check_report import CheckReport, Level
+from mmpose_lite.datasets.coco_detection import CocoDetectionDataset
 from mmpose_lite.datasets.label_scan import LabelFinding, LabelReport, scan_labels
 from mmpose_lite.datasets.segmentation import SegmentationBase
 from mmpose_lite.engine.config import SPLITS, ConfigError
 from mmpose_lite.registry import DATASETS
-from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures import ClassMeta, KeypointMeta
 
 
 @dataclass
@@ -26,7 +30,9 @@ class _Source:
     img_dir: Path
     det_file: Path | None
     category_ids: tuple[int, ...] | None
-    meta: KeypointMeta
+    meta: KeypointMeta | ClassMeta
+    with_masks: bool = False
+    min_box_size: float = 1.0
     uses: list[str] = field(default_factory=list)
     files: dict[str, int] = field(default_factory=dict)  # path of the image -> id
 
@@ -109,8 +115,20 @@ def _check_masks(cfg: Config, splits: Sequence[str], level: Level) -> dict[str, 
 
 def _check_source(source: _Source, level: Level, max_ids: int) -> CheckReport:
     content = read_annotations(source.ann_file)
+    source.files = {os.path.join(source.img_dir, image['file_name']): image['id'] for image in content['images']}
+    if isinstance(source.meta, ClassMeta):
+        return check_objects(
+            content,
+            ann_file=source.ann_file,
+            meta=source.meta,
+            img_dir=source.img_dir,
+            level=level,
+            with_masks=source.with_masks,
+            min_box_size=source.min_box_size,
+            max_ids=max_ids,
+        )
     detections = None if source.det_file is None else read_detections(source.det_file)
-    report = check_annotations(
+    return check_annotations(
         content,
         ann_file=source.ann_file,
         meta=source.meta,
@@ -120,8 +138,6 @@ def _check_source(source: _Source, level: Level, max_ids: int) -> CheckReport:
         category_ids=source.category_ids,
         max_ids=max_ids,
     )
-    source.files = {os.path.join(source.img_dir, image['file_name']): image['id'] for image in content['images']}
-    return report
 
 
 def _sources(cfg: Config, split: str) -> list[_Source]:
@@ -141,7 +157,8 @@ def _class_of(dataset: Mapping[str, Any]) -> Any:
 
 def _reads_coco(dataset: Mapping[str, Any]) -> bool:
     """Return whether the class reads a COCO-style file, rather than overriding how it is read."""
-    return getattr(_class_of(dataset), 'load_data_list', None) is CocoKeypointDataset.load_data_list
+    read = getattr(_class_of(dataset), 'load_data_list', None)
+    return read in (CocoKeypointDataset.load_data_list, CocoDetectionDataset.load_data_list)
 
 
 def _leaves(dataset: Any, path: str) -> list[tuple[Mapping[str, Any], str]]:
@@ -157,24 +174,27 @@ def _leaves(dataset: Any, path: str) -> list[tuple[Mapping[str, Any], str]]:
 
 def _source(dataset: Mapping[str, Any], path: str) -> _Source:
     """Read from the config what the dataset reads, without building it: it would stop at the first defect."""
+    cls = _class_of(dataset)
+    kind = ClassMeta if issubclass(cls, CocoDetectionDataset) else KeypointMeta
     if dataset.get('ann_file'):
         root = Path(dataset.get('data_root') or '')
         ann_file, img_dir = root / dataset['ann_file'], root / (dataset.get('data_prefix') or dict(img='images')).get('img', '')
-        meta = dataset.get('meta', 'coco17')
+        meta = dataset.get('meta') or inspect.signature(cls).parameters['meta'].default
     else:  # a dataset that makes or finds its file itself
         try:
             built = DATASETS.build({key: value for key, value in dataset.items() if key != 'pipeline'})
         except ValueError as error:
             raise ConfigError(f'check_config: `{path}`: {error}') from error
         root = Path(built.data_root)
-        ann_file, img_dir, meta = Path(built.ann_file), Path(built.data_prefix['img']), built.metainfo['keypoint_meta']
+        ann_file, img_dir, meta = Path(built.ann_file), Path(built.data_prefix['img']), built.meta
     det_file = root / dataset['bbox_file'] if dataset.get('bbox_file') else None
     for key, file in (('ann_file', ann_file), ('bbox_file', det_file)):
         if file is not None and not file.is_file():
             raise ConfigError(f'check_config: `{path}.{key}` names {str(file)!r}, which does not exist. Is `data_root` right?')
     try:
-        meta = KeypointMeta.load(meta)
+        meta = kind.load(meta)
     except (FileNotFoundError, ValueError) as error:
         raise ConfigError(f'check_config: `{path}.meta`: {error}') from error
     category_ids = dataset.get('category_ids')
-    return _Source(ann_file, img_dir, det_file, None if category_ids is None else tuple(category_ids), meta)
+    options = {key: dataset[key] for key in ('with_masks', 'min_box_size') if key in dataset}
+    return _Source(ann_file, img_dir, det_file, None if category_ids is None else tuple(category_ids), meta, **options)

@@ -27,6 +27,9 @@ from mmpose_lite.zoo.names import find_checkpoint, find_config, find_entry
 
 Image = str | Path | np.ndarray
 Boxes = np.ndarray | Sequence[Sequence[float]] | None
+Detector = Callable[[Sequence[np.ndarray]], Sequence[Any]]
+"""From (H, W, 3) BGR uint8 images to the (N, 4) xyxy boxes of each, or to (boxes, scores (N,)) of each."""
+DETECTOR_IMAGES = 8  # that `inference` hands to a detector at a time
 Pipeline = Callable[[dict[str, Any]], dict[str, Any]]
 DEFAULT_BATCH_SIZE = dict(topdown=32, bottomup=8)  # people, or whole images, which are several times as large
 
@@ -92,6 +95,7 @@ def inference(
     bboxes: Boxes | Sequence[Boxes] = None,
     *,
     bbox_scores: Sequence[Any] | None = None,
+    detector: Detector | None = None,
     batch_size: int | None = None,
     pipeline: Pipeline | None = None,
 ) -> list[PoseDataSample]:
@@ -106,6 +110,8 @@ def inference(
         bboxes: top-down: for one image its (N, 4) xyxy boxes in px; for a list one entry for each image. None, for all or for one
             image: the whole image is the box of one person. No rows: nobody, nothing is run. Bottom-up: None.
         bbox_scores: like `bboxes`, (N,) each; None for 1.
+        detector: top-down: finds the boxes, instead of `bboxes`: any function from a list of images to the boxes of each; that of
+            a network is `apis.box_detector(network)`. It is called with up to `DETECTOR_IMAGES` images.
         batch_size: people (bottom-up: images) in a batch; None for `DEFAULT_BATCH_SIZE`.
         pipeline: from `build_test_pipeline`, for many calls; None builds that of the model's config.
 
@@ -130,6 +136,8 @@ def inference(
     if mode == 'bottomup' and (bboxes is not None or bbox_scores is not None):
         raise ValueError('inference: `bboxes` must be None for a bottom-up network, which finds the people itself.')
     batch_size = DEFAULT_BATCH_SIZE[mode] if batch_size is None else batch_size
+    if detector is not None and (mode == 'bottomup' or bboxes is not None or bbox_scores is not None):
+        raise ValueError('inference: `detector` finds the boxes for a top-down network; give no `bboxes` and no `bbox_scores`.')
     if batch_size < 1:
         raise ValueError(f'inference: `batch_size` must be 1 or more, got {batch_size}.')
     if model.training:
@@ -139,16 +147,13 @@ def inference(
     people: list[list[InstanceData]] = []
 
     def inputs() -> Iterator[tuple[int, dict[str, Any]]]:
-        for index, image in enumerate(images):
-            pixels, path = _load(image, index)
+        for index, (pixels, path, boxes, scores) in enumerate(_with_boxes(images, bboxes, bbox_scores, detector)):
             results.append(PoseDataSample(metainfo=dict(img_path=path, img_id=index, ori_shape=pixels.shape[:2])))
             people.append([])
             item = dict(img=pixels, img_path=path, img_id=index, rng=np.random.default_rng(0))
             if mode == 'bottomup':
                 yield index, pipeline(item)
                 continue
-            boxes = None if bboxes is None else bboxes[index]
-            scores = None if bbox_scores is None else bbox_scores[index]
             for number, (bbox, score) in enumerate(zip(*_people_of(pixels, boxes, scores, path))):
                 yield index, pipeline({**item, **_person(number, bbox, score)})
 
@@ -162,6 +167,32 @@ def inference(
     for result, instances in zip(results, people):
         result.pred_instances = InstanceData.cat(instances) if instances else _nobody(model.meta.num_keypoints)
     return results
+
+
+def _with_boxes(
+    images: Sequence[Image], bboxes: Any, bbox_scores: Any, detector: Detector | None
+) -> Iterator[tuple[np.ndarray, str, Any, Any]]:
+    """Yield (pixels, path, boxes, scores) of each image; boxes and scores may be None."""
+    loaded = (load_pixels(image, index) for index, image in enumerate(images))
+    if detector is None:
+        for index, (pixels, path) in enumerate(loaded):
+            yield pixels, path, None if bboxes is None else bboxes[index], None if bbox_scores is None else bbox_scores[index]
+        return
+    while some := list(islice(loaded, DETECTOR_IMAGES)):
+        for (pixels, path), (boxes, scores) in zip(some, detected_boxes(detector, [pixels for pixels, _ in some])):
+            yield pixels, path, boxes, scores
+
+
+def detected_boxes(detector: Detector, images: Sequence[np.ndarray]) -> list[tuple[Any, Any]]:
+    """Return (boxes, scores) of each image, scores None where the detector gives none.
+
+    Raises:
+        ValueError: the detector does not give one result per image.
+    """
+    found = detector(images)
+    if len(found) != len(images):
+        raise ValueError(f'inference: `detector` must return one result per image ({len(images)}), got {len(found)}.')
+    return [(of_image[0], of_image[1]) if isinstance(of_image, tuple) else (of_image, None) for of_image in found]
 
 
 def data_mode(cfg: Config) -> str:
@@ -189,7 +220,7 @@ def _test_dataset(cfg: Config) -> Mapping[str, Any]:
     return dataset
 
 
-def _load(image: Image, index: int) -> tuple[np.ndarray, str]:
+def load_pixels(image: Image, index: int) -> tuple[np.ndarray, str]:
     """Return the pixels, and a path or the name by which messages call an array."""
     if not isinstance(image, np.ndarray):
         return read_image(str(image)), str(image)

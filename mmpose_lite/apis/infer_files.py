@@ -16,7 +16,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
 from mmpose_lite.apis.box_file import BoxFile
-from mmpose_lite.apis.infer import DEFAULT_BATCH_SIZE, build_test_pipeline, data_mode, inference
+from mmpose_lite.apis.infer import DEFAULT_BATCH_SIZE, Detector, build_test_pipeline, data_mode, detected_boxes, inference
 from mmpose_lite.apis.media import Frame, MediaError, Source, VideoWriter
 from mmpose_lite.apis.result_files import CocoResultWriter, OpenPoseResultWriter, People, openpose_name
 from mmpose_lite.apis.smoothing import OneEuroSmoother
@@ -41,7 +41,7 @@ class FilesReport:
         num_pictures: images and frames.
         num_people: in their results.
         seconds: of 'reading' (files and video), 'network' (crops or resizing, and the network), 'decoding' (from its output to
-            poses, tracking and smoothing) and 'writing' (drawing, encoding and results).
+            poses, tracking and smoothing) and 'writing' (drawing, encoding and results); 'detector', where one finds the boxes.
         failures: one message for each file that could not be read.
         unknown: pictures that the box file does not know; they have no people.
     """
@@ -60,7 +60,7 @@ class FilesReport:
             yield
         finally:
             inside = sum(self.seconds.values()) - counted
-            self.seconds[stage] += time.perf_counter() - start - inside
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start - inside
 
     def lines(self) -> str:
         """Return the figures as text, a line per stage."""
@@ -71,7 +71,7 @@ class FilesReport:
 
 
 @dataclass
-class _Job:
+class Job:
     """A picture with its boxes, on the way to the network."""
 
     source: Source
@@ -86,6 +86,7 @@ def infer_files(
     out: str | Path,
     *,
     boxes: BoxFile | None = None,
+    detector: Detector | None = None,
     output_format: str = 'coco',
     track: bool = False,
     smooth: bool = False,
@@ -106,6 +107,7 @@ def infer_files(
         sources: from `find_sources`.
         out: folder, made if need be.
         boxes: from `read_boxes`, for a top-down network; None takes each whole picture as the box of one person.
+        detector: finds the boxes instead, see `inference`; it gets the pictures of a batch together.
         output_format: 'coco': one `results.json`; 'openpose': a `NAME_keypoints.json` for each picture.
         track: number the people of each video from frame to frame; the images of a folder are frames of one video.
         smooth: smooth their keypoints over time; tracks as well.
@@ -116,17 +118,19 @@ def infer_files(
 
     Raises:
         ConfigError: a drawn picture would overwrite its source, or two pictures would have one result file.
-        ValueError: the format is unknown, or boxes are given to a bottom-up network.
+        ValueError: the format is unknown, or boxes or a detector are given to a bottom-up network, or both.
     """
     out = Path(out)
     mode = data_mode(model.cfg)
     if output_format not in FORMATS:
         raise ValueError(f'infer_files: `output_format` must be one of {FORMATS}, got {output_format!r}.')
-    if mode == 'bottomup' and boxes is not None:
-        raise ValueError('infer_files: `boxes` must be None for a bottom-up network, which finds the people itself.')
+    if mode == 'bottomup' and not (boxes is None and detector is None):
+        raise ValueError('infer_files: `boxes` and `detector` must be None for a bottom-up network, which finds people itself.')
+    if boxes is not None and detector is not None:
+        raise ValueError('infer_files: give `boxes` or a `detector`, not both.')
     batch_size = DEFAULT_BATCH_SIZE[mode] if batch_size is None else batch_size
     score_thr = DEFAULT_SCORE_THR[mode] if score_thr is None else score_thr
-    targets = _targets(sources, out) if with_pictures else {}
+    targets = picture_targets(sources, out) if with_pictures else {}
     if output_format == 'openpose':
         _check_result_names(sources)
     convert = _conversion(model.meta, output_format)
@@ -135,20 +139,25 @@ def infer_files(
     writer = CocoResultWriter(out / RESULTS_NAME) if output_format == 'coco' else OpenPoseResultWriter(out)
     pipeline = build_test_pipeline(model.cfg)
     report = FilesReport()
-    ids = _image_ids(sources)
-    jobs = _chunks(_jobs(sources, boxes, report), batch_size)
-    with writer as results, _PictureWriter(targets) as pictures, _timed_decoding(model, report):
+    ids = image_ids(sources)
+    jobs = chunked(read_jobs(sources, boxes, report), batch_size)
+    with writer as results, PictureWriter(targets) as pictures, _timed_decoding(model, report):
         while True:
             with report.timed('reading'):
                 chunk = next(jobs, None)
             if chunk is None:
                 return report
+            if detector is not None:
+                with report.timed('detector'):
+                    found = detected_boxes(detector, [job.frame.image for job in chunk])
+                    chunk = [replace(job, bboxes=bboxes, bbox_scores=scores) for job, (bboxes, scores) in zip(chunk, found)]
+            has_boxes = not (boxes is None and detector is None)
             with report.timed('network'):
                 predictions = inference(
                     model,
                     [job.frame.image for job in chunk],
-                    None if boxes is None else [job.bboxes for job in chunk],
-                    bbox_scores=None if boxes is None else [job.bbox_scores for job in chunk],
+                    [job.bboxes for job in chunk] if has_boxes else None,
+                    bbox_scores=[job.bbox_scores for job in chunk] if has_boxes else None,
                     batch_size=batch_size,
                     pipeline=pipeline,
                 )
@@ -165,7 +174,7 @@ def infer_files(
                     on_picture()
 
 
-def _jobs(sources: Sequence[Source], boxes: BoxFile | None, report: FilesReport) -> Iterator[_Job]:
+def read_jobs(sources: Sequence[Source], boxes: BoxFile | None, report: FilesReport) -> Iterator[Job]:
     nobody = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
     for source in sources:
         try:
@@ -173,14 +182,14 @@ def _jobs(sources: Sequence[Source], boxes: BoxFile | None, report: FilesReport)
                 found = None if boxes is None else boxes.find(frame.name)
                 report.unknown += boxes is not None and found is None
                 bboxes, scores = (None, None) if boxes is None else found or nobody
-                yield _Job(source, frame, bboxes, scores)
+                yield Job(source, frame, bboxes, scores)
         except MediaError as error:
             report.failures.append(str(error))
 
 
-def _chunks(jobs: Iterator[_Job], batch_size: int) -> Iterator[list[_Job]]:
+def chunked(jobs: Iterator[Job], batch_size: int) -> Iterator[list[Job]]:
     """Yield jobs together that fill a batch, as far as the memory for their pictures goes."""
-    chunk: list[_Job] = []
+    chunk: list[Job] = []
     people = pixels = 0
     for job in jobs:
         chunk.append(job)
@@ -257,7 +266,7 @@ class _Follower:
         return replace(people, keypoints=keypoints, track_ids=numbers)
 
 
-def _image_ids(sources: Sequence[Source]) -> dict[str, int]:
+def image_ids(sources: Sequence[Source]) -> dict[str, int]:
     """Return name -> the number that ends the file name, or {} where not every source has one of its own."""
     numbers = [source.path.stem.rsplit('_', 1)[-1] for source in sources if not source.is_video]
     if len(numbers) < len(sources) or not all(n.isascii() and n.isdigit() for n in numbers):
@@ -266,7 +275,7 @@ def _image_ids(sources: Sequence[Source]) -> dict[str, int]:
     return ids if len(set(ids.values())) == len(sources) else {}
 
 
-def _targets(sources: Sequence[Source], out: Path) -> dict[str, Path]:
+def picture_targets(sources: Sequence[Source], out: Path) -> dict[str, Path]:
     """Return name -> the drawn picture or video."""
     targets = {}
     for source in sources:
@@ -284,7 +293,7 @@ def _check_result_names(sources: Sequence[Source]) -> None:
         raise ConfigError(f'{count} inputs would be written to one {name}; give them other names, or use the format coco.')
 
 
-def _drawn(job: _Job, people: People, meta: KeypointMeta, score_thr: float) -> np.ndarray:
+def _drawn(job: Job, people: People, meta: KeypointMeta, score_thr: float) -> np.ndarray:
     numbers = people.track_ids
     return draw_poses(
         job.frame.image,
@@ -297,7 +306,7 @@ def _drawn(job: _Job, people: People, meta: KeypointMeta, score_thr: float) -> n
     )
 
 
-class _PictureWriter(ExitStack):
+class PictureWriter(ExitStack):
     """Write drawn pictures to the target of their source; the frames of a video, which come in a row, to one video.
 
     The frame after one that could not be read is shown for both, so that the video keeps its time.

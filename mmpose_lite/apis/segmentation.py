@@ -43,7 +43,7 @@ def segment(model: BaseModel, images: Image | Sequence[Image], *, pipeline: Pipe
         ValueError: an image cannot be decoded, or an array is no image.
         RuntimeError: the model is in training mode.
     """
-    if not hasattr(model, 'class_meta'):
+    if not hasattr(model, 'decode_head'):
         raise TypeError(
             f'segment: `model` must be a segmentation network, got {type(model).__name__}; use `inference` for poses.'
         )

@@ -5,7 +5,7 @@ from mmpose_lite.datasets.coco_keypoints import CocoKeypointDataset
 from mmpose_lite.datasets.collate import detection_collate, pose_collate
 from mmpose_lite.datasets.sampling import AspectRatioBatchSampler, ConcatDataset, DefaultSampler, InfiniteSampler
 from mmpose_lite.datasets.segmentation import CocoSegmentationDataset, SegmentationDataset, SyntheticPeopleSegmentation
-from mmpose_lite.datasets.synthetic_people import SyntheticPeopleDataset
+from mmpose_lite.datasets.synthetic_people import SyntheticPeopleDataset, SyntheticPeopleDetection
 
 __all__ = [
     'AspectRatioBatchSampler',
@@ -17,6 +17,7 @@ __all__ = [
     'InfiniteSampler',
     'SegmentationDataset',
     'SyntheticPeopleDataset',
+    'SyntheticPeopleDetection',
     'SyntheticPeopleSegmentation',
     'detection_collate',
     'pose_collate',

@@ -85,6 +85,27 @@ RULES: dict[str, Rule] = {
         'area is not a positive number, but keypoints are labelled (the OKS divides by the area)',
         'correct it, or remove the key: it is then derived from the box',
     ),
+    'degenerate-bbox': Rule(
+        'warning',
+        'annotation',
+        'bbox is absent, not of finite numbers, or smaller than `min_box_size`: the object is left out',
+        'correct it (corners x1, y1, x2, y2 are a frequent slip), or remove the annotation',
+    ),
+    'mask': Rule(
+        'error',
+        'annotation',
+        'the segmentation is absent, or neither polygons nor an RLE of the size of the image',
+        'write polygons or an RLE of the size of the image, or [] for an object whose mask is not known',
+    ),
+    'mask-empty': Rule(
+        'warning', 'annotation', 'the mask has no pixels, so the object is ignored in training', 'draw its outline'
+    ),
+    'mask-off-bbox': Rule(
+        'warning',
+        'annotation',
+        f'the mask reaches beyond its box, or ends inside it, by more than {IMAGE_TOLERANCE:g} px and a tenth of its side',
+        'make the box of the mask; masks and boxes of a resized or turned copy look like this too',
+    ),
     'segmentation': Rule(
         'warning',
         'annotation',
@@ -139,6 +160,10 @@ RULES: dict[str, Rule] = {
         'category',
         'the keypoint names of the category differ from those of the meta, or stand in another order',
         'make sure that the order of the numbers is that of the meta; only the names may differ',
+    ),
+    'classes': Rule('error', 'category', 'categories and classes do not fit', 'give `meta` the names that the categories have'),
+    'nothing-annotated': Rule(
+        'error', 'annotation', 'no object of the classes is annotated that is not a crowd', 'use another file or `meta`'
     ),
     'detection-bbox': Rule(
         'error',
@@ -197,7 +222,7 @@ class CheckReport:
         num_instances: annotations that are no crowds.
         num_crowds: annotations with iscrowd = 1.
         num_sampled: annotations whose boxes and keypoints were looked at (all, but for large files at level 'fast').
-        num_labelled: keypoint name -> number of instances in which it is labelled (visibility > 0).
+        num_labelled: keypoint name -> number of instances in which it is labelled (visibility > 0); class -> its objects.
         instances_per_image: min, mean, max.
         box_sizes: percentile -> sqrt(w h), in px, of the instances with a good box.
         findings: errors first.

@@ -2,6 +2,7 @@
 
 from mmpose_lite.engine.hooks.best import CheckpointHook, EarlyStoppingHook
 from mmpose_lite.engine.hooks.draw import DrawPredictionsHook
+from mmpose_lite.engine.hooks.draw_detection import DrawDetectionHook
 from mmpose_lite.engine.hooks.draw_segmentation import DrawSegmentationHook
 from mmpose_lite.engine.hooks.ema import ExpMomentumEMA
 from mmpose_lite.engine.hooks.log import LogHook
@@ -12,6 +13,7 @@ from mmpose_lite.engine.hooks.summary import SummaryHook
 
 __all__ = [
     'CheckpointHook',
+    'DrawDetectionHook',
     'DrawPredictionsHook',
     'DrawSegmentationHook',
     'EarlyStoppingHook',

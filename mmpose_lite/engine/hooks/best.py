@@ -5,8 +5,8 @@ from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
 
 from mmpose_lite.registry import HOOKS
 
-# Parts of metric names in lower case; '/ap' is that of coco/AP, and not of a heatmap's loss.
-RISING = ('/ap', '/ar', 'pck', 'auc', 'iou', 'dice', 'acc', 'precision', 'recall')
+# Parts of metric names in lower case; '/ap' is that of coco/AP, and not of a heatmap's loss, '_map' that of coco/bbox_mAP.
+RISING = ('/ap', '/ar', '_map', '_ar', 'pck', 'auc', 'iou', 'dice', 'acc', 'precision', 'recall')
 FALLING = ('loss', 'epe')
 
 
