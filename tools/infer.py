@@ -1,6 +1,6 @@
 """Find the poses in images, folders and videos. Writes drawn pictures, and COCO-style results.json or OpenPose's files.
 
-A detector gives boxes, and masks where it has them, in results.json; with --detector, one finds the people for a top-down network.
+With --detector, a detector finds the people for a top-down network; a detector alone writes boxes, and masks where it has them.
 A segmentation network gives the classes of the pixels: masks/*.png, drawn pictures/*.jpg, and their run lengths in results.json.
 """
 
@@ -52,7 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--batch-size',
         type=int,
-        help='people in a batch (default: 32); pictures for a bottom-up network (default: 8) or a detector (4)',
+        help='people in a batch (default: 32); pictures for a bottom-up network (default: 8), a detector (4)',
     )
     parser.add_argument('--no-pictures', action='store_true', help='write results only')
     parser.add_argument('--trust', action='store_true', help='read a checkpoint that runs code of its own')

@@ -17,9 +17,11 @@ from mmpose_lite.datasets.check_report import CheckReport, Level
 from mmpose_lite.datasets.coco_detection import CocoDetectionDataset
 from mmpose_lite.datasets.label_scan import LabelFinding, LabelReport, scan_labels
 from mmpose_lite.datasets.segmentation import SegmentationBase
+from mmpose_lite.datasets.voc_detection import VOCDetectionDataset
 from mmpose_lite.engine.config import SPLITS, ConfigError
 from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import ClassMeta, KeypointMeta
+from mmpose_lite.structures.voc_xml import read_voc
 
 
 @dataclass
@@ -114,7 +116,7 @@ def _check_masks(cfg: Config, splits: Sequence[str], level: Level) -> dict[str, 
 
 
 def _check_source(source: _Source, level: Level, max_ids: int) -> CheckReport:
-    content = read_annotations(source.ann_file)
+    content = read_voc(source.ann_file) if source.ann_file.suffix == '.txt' else read_annotations(source.ann_file)
     source.files = {os.path.join(source.img_dir, image['file_name']): image['id'] for image in content['images']}
     if isinstance(source.meta, ClassMeta):
         return check_objects(
@@ -178,7 +180,8 @@ def _source(dataset: Mapping[str, Any], path: str) -> _Source:
     kind = ClassMeta if issubclass(cls, CocoDetectionDataset) else KeypointMeta
     if dataset.get('ann_file'):
         root = Path(dataset.get('data_root') or '')
-        ann_file, img_dir = root / dataset['ann_file'], root / (dataset.get('data_prefix') or dict(img='images')).get('img', '')
+        default = 'JPEGImages' if issubclass(cls, VOCDetectionDataset) else 'images'
+        ann_file, img_dir = root / dataset['ann_file'], root / (dataset.get('data_prefix') or dict(img=default)).get('img', '')
         meta = dataset.get('meta') or inspect.signature(cls).parameters['meta'].default
     else:  # a dataset that makes or finds its file itself
         try:

@@ -145,7 +145,7 @@ class CocoDetectionDataset(DetectionBase):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return the samples; see the class for their keys."""
-        content = read_annotation_file(self.ann_file)
+        content = self.read_content()
         images = {image['id']: image for image in content['images']}
         labels = labels_of_categories(content.get('categories', ()), self.meta, where=self.ann_file)
         objects: dict[int, list[tuple[dict[str, Any], Region | None]]] = {image_id: [] for image_id in images}
@@ -176,6 +176,10 @@ class CocoDetectionDataset(DetectionBase):
                 f'images, {len(content["annotations"])} annotations). tools/check_dataset.py says why.'
             )
         return samples
+
+    def read_content(self) -> dict[str, Any]:
+        """Return the annotations in COCO's form."""
+        return read_annotation_file(self.ann_file)
 
     def _region(self, ann: Mapping[str, Any], image: Mapping[str, Any]) -> Region:
         try:

@@ -18,6 +18,7 @@ from mmpose_lite.evaluation.report import examples, mismatch, text_table
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.categories import labels_of_categories
+from mmpose_lite.structures.voc_xml import read_voc
 
 _BACKENDS = ('auto', 'pycocotools', 'faster')
 _METRICS = ('bbox', 'segm')
@@ -36,7 +37,7 @@ class CocoDetectionMetric(BaseMetric):
     The log also gets one row for each class that the file has.
 
     Args:
-        ann_file: COCO-style file, or its path under `data_root`. Only read when there is something to evaluate.
+        ann_file: COCO-style file, or a list of VOC's images (.txt), or its path under `data_root`. Read when it is needed.
         data_root: folder that a relative `ann_file` starts from.
         metric: 'bbox', 'segm', or both.
         classwise: also give `bbox_mAP.{class}`.
@@ -126,7 +127,8 @@ class CocoDetectionMetric(BaseMetric):
             )
         meta = self._meta()
         if self._content is None:
-            self._content = json.loads(self.ann_file.read_bytes())
+            is_voc = self.ann_file.suffix == '.txt'
+            self._content = read_voc(self.ann_file) if is_voc else json.loads(self.ann_file.read_bytes())
         labels = labels_of_categories(self._content.get('categories', ()), meta, where=str(self.ann_file))
         self._check(results, meta)
         detections = {metric: _coco_results(results, metric) for metric in self.metrics}

@@ -6,9 +6,11 @@ Random steps take every number from `results['rng']`, a NumPy Generator that the
 from mmpose_lite.datasets.transforms.appearance import Blur, MedianBlur, YOLOXHSVRandomAug
 from mmpose_lite.datasets.transforms.augment import PhotometricDistortion, RandomBBoxTransform, RandomFlip, RandomHalfBody
 from mmpose_lite.datasets.transforms.bottomup import BottomupRandomAffine, BottomupResize, GenerateLossMask
+from mmpose_lite.datasets.transforms.crops import SNIPERChip, SNIPResize
 from mmpose_lite.datasets.transforms.detection import DetResize, LoadMasks, LoadSemanticSeg, PackDetInputs
 from mmpose_lite.datasets.transforms.erasing import CoarseDropout, GridMask
 from mmpose_lite.datasets.transforms.loading import LoadImage
+from mmpose_lite.datasets.transforms.mixing import CopyPasteSmallObjects, Mosaic
 from mmpose_lite.datasets.transforms.packing import PackPoseInputs
 from mmpose_lite.datasets.transforms.segmentation import LoadSegMap, PackSegInputs, SegRandomCrop, SegResize
 from mmpose_lite.datasets.transforms.topdown import GetBBoxCenterScale, TopdownAffine
@@ -18,6 +20,7 @@ __all__ = [
     'BottomupRandomAffine',
     'BottomupResize',
     'CoarseDropout',
+    'CopyPasteSmallObjects',
     'DetResize',
     'GenerateLossMask',
     'GetBBoxCenterScale',
@@ -27,6 +30,7 @@ __all__ = [
     'LoadSegMap',
     'LoadSemanticSeg',
     'MedianBlur',
+    'Mosaic',
     'PackDetInputs',
     'PackPoseInputs',
     'PackSegInputs',
@@ -34,6 +38,8 @@ __all__ = [
     'RandomBBoxTransform',
     'RandomFlip',
     'RandomHalfBody',
+    'SNIPERChip',
+    'SNIPResize',
     'SegRandomCrop',
     'SegResize',
     'TopdownAffine',

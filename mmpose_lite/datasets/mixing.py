@@ -1,0 +1,55 @@
+"""A data set whose samples are made of several images of another one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mmpose_lite.datasets.sampling import Draw
+from mmpose_lite.registry import DATASETS, TRANSFORMS
+
+
+@DATASETS.register_module()
+class MultiImageMixDataset:
+    """Gives transforms that mix images (those with `num_others`: Mosaic) samples of the same data set; mmdet's name.
+
+    The inner data set loads: its pipeline ends before anything is packed. The other samples are drawn with the random numbers of
+    the sample, and are augmented with numbers of their own, of the same seed and round.
+
+    Args:
+        dataset: config of the inner data set.
+        pipeline: transforms behind it, as configs or callables.
+
+    Raises:
+        ValueError: nothing in the pipeline mixes images.
+    """
+
+    def __init__(self, dataset: Mapping[str, Any] | Any, *, pipeline: Sequence[Mapping[str, Any] | Callable]) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        self.pipeline = [TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline]
+        if not any(hasattr(step, 'num_others') for step in self.pipeline):
+            raise ValueError(
+                'MultiImageMixDataset: `pipeline` needs a transform that mixes images, such as Mosaic; others need no wrapper.'
+            )
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """That of the inner data set."""
+        return self.dataset.metainfo
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Return sample `index` before the transforms."""
+        return self.dataset.get_data_info(index)
+
+    def __getitem__(self, index: int) -> Any:
+        results = self.dataset[index]
+        if 'rng' not in results:
+            raise RuntimeError('MultiImageMixDataset: the pipeline of the inner `dataset` must end before PackDetInputs.')
+        for step in self.pipeline:
+            if hasattr(step, 'num_others'):
+                places = results['rng'].integers(len(self.dataset), size=step.num_others).tolist()
+                others = [index.at(place) if isinstance(index, Draw) else place for place in places]
+                results['mix_results'] = [self.dataset[other] for other in others]
+            results = step(results)
+        return results

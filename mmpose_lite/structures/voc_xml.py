@@ -1,0 +1,77 @@
+"""PASCAL VOC's annotations of objects, an XML file for each image, in COCO's form."""
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from mmpose_lite.structures.class_tables import BUILTIN
+
+
+def read_voc(list_file: str | Path) -> dict[str, Any]:
+    """Return images, annotations and categories of the images in a list, as a COCO-style file has them.
+
+    The list stands in VOC's layout: {root}/ImageSets/Main/trainval.txt names files of {root}/Annotations and {root}/JPEGImages.
+    An image's id is its place in the list, from 1. VOC counts pixels from 1 and the last one in, so a box from xmin to xmax
+    reaches from the edge xmin - 1 to the edge xmax. `difficult` objects have `ignore`. Categories are VOC's 20, then others that
+    are found.
+
+    Args:
+        list_file: text with the name of an image in each line, without suffix; what follows it in the line does not matter.
+
+    Raises:
+        FileNotFoundError: the list or an XML file is missing.
+        ValueError: the list is empty, or an XML file is faulty; names file and object.
+    """
+    list_file = Path(list_file)
+    if not list_file.is_file():
+        raise FileNotFoundError(f'read_voc: the list {str(list_file)!r} (`ann_file` under `data_root`) does not exist.')
+    names = [line.split()[0] for line in list_file.read_text().splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f'read_voc: the list {str(list_file)!r} names no image.')
+    folder = list_file.resolve().parents[2] / 'Annotations'
+    categories = {name: number for number, name in enumerate(BUILTIN['voc20']['classes'], start=1)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, name in enumerate(names, start=1):
+        root = _parsed(folder / f'{name}.xml', list_file)
+        image = dict(id=image_id, file_name=f'{name}.jpg')
+        size = root.find('size')
+        if size is not None:
+            image |= {key: int(size.findtext(key) or 0) for key in ('width', 'height')}
+        images.append(image)
+        for number, element in enumerate(root.iter('object')):
+            where = f'{folder / name}.xml, object {number}'
+            category, (x1, y1, x2, y2) = element.findtext('name'), _corners(element, where)
+            if not category:
+                raise ValueError(f'{where}: it has no `name`.')
+            width, height = x2 - x1 + 1, y2 - y1 + 1
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image_id,
+                    category_id=categories.setdefault(category, len(categories) + 1),
+                    bbox=[x1 - 1, y1 - 1, width, height],
+                    area=width * height,
+                    iscrowd=0,
+                    ignore=int(element.findtext('difficult') or 0),
+                )
+            )
+    return dict(images=images, annotations=annotations, categories=[dict(id=i, name=name) for name, i in categories.items()])
+
+
+def _parsed(path: Path, list_file: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(path).getroot()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path} does not exist, but {list_file} names it.') from error
+    except ElementTree.ParseError as error:
+        raise ValueError(f'{path}: no valid XML: {error}.') from error
+
+
+def _corners(element: ElementTree.Element, where: str) -> list[float]:
+    """Return xmin, ymin, xmax, ymax; a few of VOC's are no whole numbers."""
+    box = element.find('bndbox')
+    try:
+        return [float(box.findtext(key) or '') for key in ('xmin', 'ymin', 'xmax', 'ymax')]  # type: ignore[union-attr]
+    except (AttributeError, ValueError) as error:
+        raise ValueError(f'{where}: it needs `bndbox` with the numbers xmin, ymin, xmax and ymax.') from error
