@@ -12,7 +12,6 @@ from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.class_tables import hue_color
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SHIFT = 4  # cv2 takes coordinates as integers with this many fractional bits: 1/16 px
 _DARK_BGR = (30, 30, 30)
 _IGNORED_BGR = (170, 170, 170)
 _CURVES = 12  # classes: with more of them, curves cannot be told apart
@@ -149,8 +148,9 @@ def _draw_box(canvas: np.ndarray, bbox: np.ndarray, color: tuple[int, int, int],
     width = max(1, round(size / 400))
     bounds = np.array((canvas.shape[1], canvas.shape[0]) * 2, np.float64)
     inside = np.clip(np.asarray(bbox, np.float64), -bounds, 2 * bounds)  # cv2 overflows far out
-    x1, y1, x2, y2 = (round((v - 0.5) * (1 << _SHIFT)) for v in inside)  # from edges to the centres of pixels
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width, cv2.LINE_AA, _SHIFT)
+    inside[2:] = np.maximum(inside[2:] - 1, inside[:2])  # from edges to the first and the last pixels inside
+    x1, y1, x2, y2 = (round(v) for v in inside.tolist())
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), color, width)
     if not text:
         return
     scale = max(0.35, size / 1400)

@@ -228,6 +228,7 @@ def test_fast_finds_all_but_the_pixels(content: dict, img_dir: Path, name: str) 
 
 def test_every_rule_is_seeded() -> None:
     elsewhere = {'detection-bbox', 'detection-image-id', 'shared-image'}  # below, and in tests/tools/test_check_dataset.py
+    elsewhere |= {'degenerate-bbox', 'mask', 'mask-empty', 'mask-off-bbox', 'classes', 'nothing-annotated'}  # of objects
     assert {code for _, code, _ in DEFECTS.values()} | elsewhere == set(RULES)
 
 
