@@ -18,7 +18,7 @@ from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import KeypointMeta
 from tests.conftest import REPO
 
-OTHERS = {'_base_', 'segmentation'}  # bases, and what has a test of its own
+OTHERS = {'_base_', 'detection', 'segmentation'}  # bases, and what has a test of its own
 CONFIGS = sorted(path for path in (REPO / 'configs').rglob('*.py') if not OTHERS & set(path.parts))
 NUM_IMAGES = 2
 LARGE = 36e6  # parameters; larger networks are built, smaller ones run as well, to keep the suite short

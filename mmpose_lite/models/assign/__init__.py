@@ -3,6 +3,7 @@
 from mmpose_lite.models.assign.anchors import AnchorGenerator
 from mmpose_lite.models.assign.assigner import Assignment, MaxIoUAssigner
 from mmpose_lite.models.assign.box_coder import DeltaXYWHBBoxCoder
+from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.assign.samplers import (
     CombinedSampler,
     InstanceBalancedPosSampler,
@@ -21,6 +22,7 @@ __all__ = [
     'IoUBalancedNegSampler',
     'MaxIoUAssigner',
     'OHEMSampler',
+    'Objects',
     'RandomSampler',
     'Sampled',
 ]

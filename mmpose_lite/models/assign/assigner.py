@@ -17,9 +17,14 @@ class Assignment(NamedTuple):
     max_ious: Tensor  # (N,) greatest IoU with an object; -1 where the prior lies in an ignored region
     num_gts: int  # M
 
-    def with_gts(self) -> 'Assignment':
-        """Return the assignment for the boxes of the M objects themselves, each to its own, followed by the N priors."""
+    def with_gts(self, is_object: Tensor | None = None) -> 'Assignment':
+        """Return the assignment for the boxes of the M objects themselves, each to its own, followed by the N priors.
+
+        Args:
+            is_object: (M,) bool; boxes for which it is False are neither. None: all are objects.
+        """
         own = torch.arange(1, self.num_gts + 1, device=self.gt_inds.device)
+        own = own if is_object is None else own.where(is_object, -1)
         ones = self.max_ious.new_ones(self.num_gts)
         return Assignment(torch.cat([own, self.gt_inds]), torch.cat([ones, self.max_ious]), self.num_gts)
 
@@ -76,13 +81,21 @@ class MaxIoUAssigner:
         self.match_low_quality = match_low_quality
 
     @torch.no_grad()
-    def assign(self, priors_xyxy: Tensor, gt_boxes_xyxy: Tensor, *, ignored_xyxy: Tensor | None = None) -> Assignment:
+    def assign(
+        self,
+        priors_xyxy: Tensor,
+        gt_boxes_xyxy: Tensor,
+        *,
+        is_object: Tensor | None = None,
+        ignored_xyxy: Tensor | None = None,
+    ) -> Assignment:
         """Assign the priors of one image; nothing waits for the device.
 
         Args:
             priors_xyxy: (N, 4).
             gt_boxes_xyxy: (M, 4), M may be 0.
-            ignored_xyxy: boxes (I, 4) around crowds and the like; None if there are none.
+            is_object: (M,) bool; boxes for which it is False get no prior. None: all are objects.
+            ignored_xyxy: boxes (I, 4) around crowds and the like, empty ones of no effect; None if there are none.
 
         Raises:
             ValueError: the shapes do not fit together.
@@ -94,6 +107,8 @@ class MaxIoUAssigner:
                 f'got {tuple(priors_xyxy.shape)} and {tuple(gt_boxes_xyxy.shape)}.'
             )
         ious = pairwise_iou(gt_boxes_xyxy, priors_xyxy)
+        if is_object is not None:
+            ious = ious.where(is_object[:, None], 0)
         max_ious, best = ious.max(dim=0) if M else (ious.new_zeros(N), None)
         ignored = self._ignored(priors_xyxy, ignored_xyxy)
         if ignored is not None:
@@ -104,7 +119,7 @@ class MaxIoUAssigner:
         if best is not None and N:
             gt_inds = torch.where(max_ious >= self.pos_iou_thr, best + 1, gt_inds)
             if self.match_low_quality:
-                forced = self._best_priors(ious)
+                forced = self._best_priors(ious, is_object)
                 gt_inds = torch.where(forced > 0, forced, gt_inds)
         return Assignment(gt_inds, max_ious, M)
 
@@ -118,7 +133,7 @@ class MaxIoUAssigner:
             shares = pairwise_iou(regions, priors, kind='iof').amax(dim=0)
         return shares > self.ignore_iof_thr
 
-    def _best_priors(self, ious: Tensor) -> Tensor:
+    def _best_priors(self, ious: Tensor, is_object: Tensor | None) -> Tensor:
         """Return (N,): i + 1 where the prior is the best one of object i, else 0; `ious` is (M, N)."""
         greatest, where = ious.max(dim=1, keepdim=True)
         if self.gt_max_assign_all:
@@ -126,5 +141,7 @@ class MaxIoUAssigner:
         else:
             wins = torch.zeros_like(ious, dtype=torch.bool).scatter_(1, where, True)
         wins &= greatest >= self.min_pos_iou
+        if is_object is not None:
+            wins &= is_object[:, None]
         numbers = torch.arange(1, len(ious) + 1, device=ious.device)[:, None]
         return (wins * numbers).amax(dim=0)

@@ -1,7 +1,7 @@
 """Which priors count in the loss. A fixed number of rows comes out, so that nothing waits for the device."""
 
 # Letters: N priors, S rows of the sample.
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ class RandomSampler:
     Raises:
         ValueError: an argument is out of range.
     """
+
+    needs_losses: ClassVar[bool] = False  # whether `sample` must be given the losses of the priors
 
     def __init__(self, *, num: int, pos_fraction: float, neg_pos_ub: float = -1, add_gt_as_proposals: bool = True) -> None:
         if num < 1 or not 0 <= pos_fraction <= 1:
@@ -99,6 +101,8 @@ class OHEMSampler(RandomSampler):
     Source: Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, CVPR 2016, Sec. 4,
     arXiv:1604.03540. Arguments as in RandomSampler.
     """
+
+    needs_losses: ClassVar[bool] = True
 
     def rank_positives(self, draw: _Draw, count: int) -> Tensor:
         if draw.losses is None or draw.losses.shape != draw.chances.shape:
@@ -214,6 +218,10 @@ class CombinedSampler(RandomSampler):
         super().__init__(num=num, pos_fraction=pos_fraction, neg_pos_ub=neg_pos_ub, add_gt_as_proposals=add_gt_as_proposals)
         self.pos_sampler = BOX_SAMPLERS.build(pos_sampler, num=num, pos_fraction=pos_fraction)
         self.neg_sampler = BOX_SAMPLERS.build(neg_sampler, num=num, pos_fraction=pos_fraction)
+
+    @property
+    def needs_losses(self) -> bool:
+        return self.pos_sampler.needs_losses or self.neg_sampler.needs_losses
 
     def rank_positives(self, draw: _Draw, count: int) -> Tensor:
         return self.pos_sampler.rank_positives(draw, count)

@@ -1,7 +1,17 @@
 """Heads: feature maps in, losses or predictions out."""
 
+from mmpose_lite.models.heads.dense import RPNHead
 from mmpose_lite.models.heads.pose import CPMHead, CPNHead, HeatmapHead, MSPNHead, OpenPoseHead, PAFHead, RTMCCHead, SimCCHead
-from mmpose_lite.models.heads.roi import SingleRoIExtractor
+from mmpose_lite.models.heads.roi import (
+    CascadeRoIHead,
+    ConvFCBBoxHead,
+    FCNMaskHead,
+    FusedSemanticHead,
+    HybridTaskCascadeRoIHead,
+    Shared2FCBBoxHead,
+    SingleRoIExtractor,
+    StandardRoIHead,
+)
 from mmpose_lite.models.heads.seg import (
     ASPPHead,
     DeepSupervisionHead,
@@ -16,17 +26,25 @@ __all__ = [
     'ASPPHead',
     'CPMHead',
     'CPNHead',
+    'CascadeRoIHead',
+    'ConvFCBBoxHead',
     'DUCHead',
     'DeepSupervisionHead',
     'DepthwiseSeparableASPPHead',
     'FCNHead',
+    'FCNMaskHead',
     'FCNSkipHead',
+    'FusedSemanticHead',
     'HeatmapHead',
+    'HybridTaskCascadeRoIHead',
     'MSPNHead',
     'OpenPoseHead',
     'PAFHead',
     'PSPHead',
+    'RPNHead',
     'RTMCCHead',
+    'Shared2FCBBoxHead',
     'SimCCHead',
     'SingleRoIExtractor',
+    'StandardRoIHead',
 ]

@@ -1,12 +1,15 @@
-"""Features of a fixed size for each of many boxes; the kernels are torchvision's."""
+"""Features of a fixed size for each of many boxes; the kernels are torchvision's, but for that of RoIAlign on the CPU."""
 
 # Letters: B images, C channels, H x W cells of a map, R RoIs, h x w cells of a result.
+from collections.abc import Sequence
+
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.utils import _pair
 
+from mmpose_lite.ops.roi_align import pyramid_roi_align
 from mmpose_lite.registry import LAYERS
 
 
@@ -40,10 +43,26 @@ class RoIAlign(nn.Module):
             rois: (R, 5), the index of the image and the box xyxy in px.
         """
         dtype = torch.promote_types(feat.dtype, torch.float32)  # half precision would move the boxes
+        if feat.device.type == 'cpu':
+            return self.pyramid((feat,), rois, rois.new_zeros(len(rois), dtype=torch.int64), (self.spatial_scale,))
         pooled = torchvision.ops.roi_align(
             feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned
         )
         return pooled.to(feat.dtype)
+
+    def pyramid(self, feats: Sequence[Tensor], rois: Tensor, levels: Tensor, scales: Sequence[float]) -> Tensor:
+        """Return (R, C, h, w) of boxes on several levels; see `pyramid_roi_align`. For the CPU alone."""
+        dtype = torch.promote_types(feats[0].dtype, torch.float32)
+        pooled = pyramid_roi_align(
+            [feat.to(dtype) for feat in feats],
+            rois.to(dtype),
+            levels,
+            scales,
+            self.output_size,
+            sampling_ratio=self.sampling_ratio,
+            aligned=self.aligned,
+        )
+        return pooled.to(feats[0].dtype)
 
 
 @LAYERS.register_module()

@@ -13,11 +13,18 @@ from mmpose_lite.registry import NMS
 def hard_nms(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold: float) -> Tensor:
     """Return (P,) indices of the boxes whose IoU with every better kept one of their label is at most the threshold, best first.
 
-    The labels are kept apart by moving the boxes, in double precision, so that the IoUs stay what they are.
+    On the CPU each label is suppressed by itself, so that the time does not grow with pairs of different labels. Elsewhere all
+    are at once, kept apart by moving the boxes, in double precision, so that the IoUs stay what they are.
     """
+    dtype = torch.promote_types(boxes.dtype, torch.float32)
     if labels is None or not len(boxes):
-        dtype = torch.promote_types(boxes.dtype, torch.float32)
         return torchvision.ops.nms(boxes.to(dtype), scores.to(dtype), iou_threshold)
+    if boxes.device.type == 'cpu':
+        boxes, scores, order = boxes.to(dtype), scores.to(dtype), labels.argsort(stable=True)
+        of_labels = order.split(labels.unique(return_counts=True)[1].tolist())
+        kept = torch.cat([rows[torchvision.ops.nms(boxes[rows], scores[rows], iou_threshold)] for rows in of_labels])
+        kept = kept.sort().values  # of equal scores the first in the input comes first
+        return kept[scores[kept].argsort(descending=True, stable=True)]
     boxes = boxes.double()
     offsets = labels.to(boxes.dtype) * (boxes.max() - boxes.min() + 1)
     return torchvision.ops.nms(boxes + offsets[:, None], scores.double(), iou_threshold)

@@ -8,6 +8,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmpose_lite.models.layers.roi_pool import RoIAlign
 from mmpose_lite.registry import LAYERS, ROI_EXTRACTORS
 
 
@@ -61,6 +62,9 @@ class SingleRoIExtractor(BaseModule):
         parts = zip(self.roi_layers, feats)
         if rois.device.type != 'cpu':
             return self._masked(parts, rois, levels)
+        if all(type(layer) is RoIAlign for layer in self.roi_layers):
+            scales = [layer.spatial_scale for layer in self.roi_layers]
+            return self.roi_layers[0].pyramid(feats[: len(scales)], rois, levels, scales)
         rows = [(levels == level).nonzero().squeeze(1) for level in range(len(self.roi_layers))]
         pooled = torch.cat([layer(feat, rois[of_level]) for (layer, feat), of_level in zip(parts, rows)])
         return pooled.index_select(0, torch.cat(rows).argsort())

@@ -1,0 +1,80 @@
+"""Which anchors of a batch count in the loss, and what they are to find."""
+
+# Letters: B images, N anchors, S rows of the sample of an image.
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmpose_lite.models.assign.anchors import AnchorGenerator, inside_image
+from mmpose_lite.models.assign.objects import Objects
+
+
+class AnchorTargets(NamedTuple):
+    """S anchors of each image."""
+
+    indices: Tensor  # (B, S) int64, of the anchors
+    gt_boxes: Tensor  # (B, S, 4) xyxy of the object; of any object where the anchor is not positive
+    labels: Tensor  # (B, S) int64 class of the object; of any object where the anchor is not positive
+    is_positive: Tensor  # (B, S) bool
+    is_valid: Tensor  # (B, S) bool; the rest stands for nothing
+
+    @property
+    def num_samples(self) -> Tensor:
+        """How many anchors count: of each image at least one positive and one negative, as mmdet counts."""
+        positive = self.is_positive.sum(dim=1)
+        return (positive.clamp(min=1) + (self.is_valid.sum(dim=1) - positive).clamp(min=1)).sum()
+
+
+def anchors_on_images(
+    generator: AnchorGenerator,
+    featmap_shapes: Sequence[tuple[int, int]],
+    image_shapes: Sequence[tuple[int, int]],
+    *,
+    allowed_border: float = -1,
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Return the anchors (N, 4) of all levels, and for each image (N,) bool, which of them can count; None where all can.
+
+    Args:
+        generator: of the anchors.
+        featmap_shapes: (H, W) of the feature maps, finest first.
+        image_shapes: (h, w) px of each image, without what was padded to make a batch.
+        allowed_border: px that an anchor may reach beyond the image; below 0 it is enough that its cell is on the image.
+    """
+    anchors = torch.cat(generator(featmap_shapes))
+    flags: dict[tuple[int, int], Tensor | None] = {}
+    for h, w in set(image_shapes):
+        covers = all(-(-h // s) >= H and -(-w // s) >= W for (H, W), s in zip(featmap_shapes, generator.strides, strict=True))
+        flags[h, w] = None if covers else torch.cat(generator.valid_flags(featmap_shapes, (h, w)))
+        if allowed_border >= 0:
+            inside = inside_image(anchors, (h, w), border=allowed_border)
+            flags[h, w] = inside if covers else inside & flags[h, w]
+    return anchors, [flags[h, w] for h, w in image_shapes]
+
+
+@torch.no_grad()
+def sample_anchors(
+    anchors: Tensor, on_image: Sequence[Tensor | None], objects: Objects, assigner: Any, sampler: Any
+) -> AnchorTargets:
+    """Assign the anchors of each image and sample them; nothing waits for the device.
+
+    Args:
+        anchors: (N, 4) xyxy.
+        on_image: of each image (N,) bool, anchors that can count; None: all.
+        objects: of the images.
+        assigner: one of the ASSIGNERS.
+        sampler: one of the BOX_SAMPLERS.
+    """
+    rows = []
+    for i, usable in enumerate(on_image):
+        of_image = objects.of_image(i)
+        # An empty box overlaps nothing, so it can not be the best of an object.
+        priors = anchors if usable is None else anchors.where(usable[:, None], 0)
+        assignment = assigner.assign(priors, of_image.boxes, is_object=of_image.is_object, ignored_xyxy=of_image.ignored_boxes)
+        if usable is not None:
+            assignment = assignment._replace(gt_inds=assignment.gt_inds.where(usable, -1))
+        sampled = sampler.sample(assignment)
+        gt_rows = (assignment.gt_inds[sampled.indices] - 1).clamp(min=0)
+        rows.append((sampled.indices, of_image.boxes[gt_rows], of_image.labels[gt_rows], *sampled[1:]))
+    return AnchorTargets(*(torch.stack(column) for column in zip(*rows)))

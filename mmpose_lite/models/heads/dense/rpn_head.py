@@ -1,0 +1,171 @@
+"""The region proposal network: boxes that hold something, of any class."""
+
+# Letters: B images, A anchors per cell, H x W cells, N anchors of all levels, P proposals.
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmpose_lite.models.assign.objects import Objects
+from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, sample_anchors
+from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, BOX_SAMPLERS, HEADS, LOSSES, NMS, PRIOR_GENERATORS
+from mmpose_lite.structures import SampleBatch
+
+
+class RPNMaps(NamedTuple):
+    """What the head gives for each level, finest first."""
+
+    cls_logits: tuple[Tensor, ...]  # (B, A, H, W)
+    deltas: tuple[Tensor, ...]  # (B, 4 A, H, W)
+
+
+class Proposals(NamedTuple):
+    """Of one image, best first."""
+
+    boxes: Tensor  # (P, 4) xyxy, px of the input, without gradient
+    scores: Tensor  # (P,) in [0, 1]
+
+
+@HEADS.register_module()
+class RPNHead(BaseModule):
+    """A 3x3 convolution shared by all levels; from it, for each anchor, whether it holds an object, and where exactly.
+
+    Source: Ren et al., Faster R-CNN, NeurIPS 2015, Sec. 3.1, arXiv:1506.01497; on a pyramid: Lin et al., Feature Pyramid
+    Networks, CVPR 2017, Sec. 4.1, arXiv:1612.03144. Names and defaults are mmdet's; what stands in its `train_cfg` and `test_cfg`
+    are arguments here.
+
+    Args:
+        in_channels: C of the maps.
+        feat_channels: C of the convolution.
+        anchor_generator: config of the anchors, one of the PRIOR_GENERATORS.
+        bbox_coder: config of the coding of boxes.
+        assigner: config of what gives anchors to objects.
+        sampler: config of what chooses the anchors that count.
+        loss_cls: config of the loss on classes, of sigmoids.
+        loss_bbox: config of the loss on deltas.
+        nms: config of the suppression within each level.
+        nms_pre_train: anchors of a level that go into it, the best ones, in training.
+        max_per_img_train: proposals of an image at most, in training.
+        nms_pre: as `nms_pre_train`, in testing.
+        max_per_img: as `max_per_img_train`, in testing.
+        min_bbox_size: px; proposals whose sides are not above it are left out.
+        allowed_border: px that an anchor may reach beyond the image to be learnt from; below 0 any number.
+        reg_decoded_bbox: give `loss_bbox` boxes in place of deltas, as losses on overlap need.
+
+    Raises:
+        ValueError: a number of boxes is below 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        feat_channels: int = 256,
+        *,
+        anchor_generator: Mapping[str, Any],
+        bbox_coder: Mapping[str, Any],
+        assigner: Mapping[str, Any],
+        sampler: Mapping[str, Any],
+        loss_cls: Mapping[str, Any],
+        loss_bbox: Mapping[str, Any],
+        nms: Mapping[str, Any],
+        nms_pre_train: int = 2000,
+        max_per_img_train: int = 1000,
+        nms_pre: int = 1000,
+        max_per_img: int = 1000,
+        min_bbox_size: float = 0,
+        allowed_border: float = -1,
+        reg_decoded_bbox: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in dict(
+            nms_pre_train=nms_pre_train, max_per_img_train=max_per_img_train, nms_pre=nms_pre, max_per_img=max_per_img
+        ).items():
+            if value < 1:
+                raise ValueError(f'RPNHead: `{name}` must be 1 or more, got {value}.')
+        self.anchor_generator = PRIOR_GENERATORS.build(anchor_generator)
+        self.bbox_coder = BOX_CODERS.build(bbox_coder)
+        self.assigner = ASSIGNERS.build(assigner)
+        self.sampler = BOX_SAMPLERS.build(sampler)
+        self.loss_cls = LOSSES.build(loss_cls)
+        self.loss_bbox = LOSSES.build(loss_bbox)
+        self.nms = NMS.build(nms)
+        self.limits = {True: (nms_pre_train, max_per_img_train), False: (nms_pre, max_per_img)}
+        self.min_bbox_size = min_bbox_size
+        self.allowed_border = allowed_border
+        self.reg_decoded_bbox = reg_decoded_bbox
+        A = self.anchor_generator.num_base_anchors
+        self.rpn_conv = nn.Conv2d(in_channels, feat_channels, 3, padding=1)
+        self.rpn_cls = nn.Conv2d(feat_channels, A, 1)
+        self.rpn_reg = nn.Conv2d(feat_channels, A * 4, 1)
+
+    def init_weights(self) -> None:
+        """Set normal initial values with a standard deviation of 0.01; biases 0."""
+        for conv in (self.rpn_conv, self.rpn_cls, self.rpn_reg):
+            nn.init.normal_(conv.weight, std=0.01)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, feats: Sequence[Tensor]) -> RPNMaps:
+        """Return logits and deltas for each of the maps (B, in_channels, H, W)."""
+        hidden = [functional.relu(self.rpn_conv(feat), inplace=True) for feat in feats]
+        return RPNMaps(tuple(self.rpn_cls(x) for x in hidden), tuple(self.rpn_reg(x) for x in hidden))
+
+    def loss(self, raw: RPNMaps, data_samples: SampleBatch) -> dict[str, Tensor]:
+        """Return the losses `loss_rpn_cls` and `loss_rpn_bbox`.
+
+        Args:
+            raw: what `forward` gives.
+            data_samples: with the fields of `Objects.of`, and `img_shape` in the metainfo.
+        """
+        shapes = [tuple(x.shape[2:]) for x in raw.cls_logits]
+        image_shapes = [tuple(m['img_shape']) for m in data_samples.metainfo]
+        anchors, on_image = anchors_on_images(self.anchor_generator, shapes, image_shapes, allowed_border=self.allowed_border)
+        targets = sample_anchors(anchors, on_image, Objects.of(data_samples), self.assigner, self.sampler)
+        logits = torch.cat(_by_anchor(raw.cls_logits, 1), dim=1).gather(1, targets.indices[..., None])
+        deltas = torch.cat(_by_anchor(raw.deltas, 4), dim=1).gather(1, targets.indices[..., None].expand(-1, -1, 4))
+        background = (~targets.is_positive).long()  # class 0 is the object, 1 the background
+        priors, avg_factor = anchors[targets.indices], targets.num_samples
+        if self.reg_decoded_bbox:
+            pred, target = self.bbox_coder.decode(priors, deltas), targets.gt_boxes
+        else:
+            pred, target = deltas.float(), self.bbox_coder.encode(priors, targets.gt_boxes)
+        loss_cls = self.loss_cls(
+            logits.flatten(0, 1).float(), background.flatten(), targets.is_valid.flatten().float(), avg_factor=avg_factor
+        )
+        loss_bbox = self.loss_bbox(
+            pred.flatten(0, 1), target.flatten(0, 1), targets.is_positive.flatten().float(), avg_factor=avg_factor
+        )
+        return dict(loss_rpn_cls=loss_cls, loss_rpn_bbox=loss_bbox)
+
+    @torch.no_grad()
+    def proposals(self, raw: RPNMaps, data_samples: SampleBatch, *, training: bool) -> list[Proposals]:
+        """Return the proposals of each image. The suppression waits for the device, once per image.
+
+        Args:
+            raw: what `forward` gives.
+            data_samples: with `img_shape` in the metainfo.
+            training: whether the limits of training hold.
+        """
+        nms_pre, max_per_img = self.limits[training]
+        anchors = self.anchor_generator([tuple(x.shape[2:]) for x in raw.cls_logits])
+        image_shapes = torch.tensor([m['img_shape'] for m in data_samples.metainfo])[:, None]
+        image_shapes = image_shapes.to(anchors[0].device, non_blocking=True)
+        boxes, scores, levels = [], [], []
+        for level, (logits, deltas) in enumerate(zip(_by_anchor(raw.cls_logits, 1), _by_anchor(raw.deltas, 4))):
+            best, rows = logits[..., 0].float().topk(min(nms_pre, logits.shape[1]), dim=1)
+            deltas = deltas.gather(1, rows[..., None].expand(-1, -1, 4))
+            boxes.append(self.bbox_coder.decode(anchors[level][rows], deltas, max_shape=image_shapes))
+            scores.append(best.sigmoid())
+            levels.append(rows.new_full((rows.shape[1],), level))
+        all_boxes, all_scores, all_levels = torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(levels)
+        small = ((all_boxes[..., 2:] - all_boxes[..., :2]) <= self.min_bbox_size).any(dim=-1)
+        all_scores = all_scores.masked_fill(small, -torch.inf)  # which no suppression keeps
+        kept = (self.nms(of_image, best, all_levels) for of_image, best in zip(all_boxes, all_scores))
+        return [Proposals(k.boxes[:max_per_img], k.scores[:max_per_img]) for k in kept]
+
+
+def _by_anchor(maps: Sequence[Tensor], values: int) -> list[Tensor]:
+    """Return (B, H * W * A, values) of maps (B, A * values, H, W): in the order of the anchors."""
+    return [x.permute(0, 2, 3, 1).reshape(len(x), -1, values) for x in maps]

@@ -1,0 +1,159 @@
+"""RoIAlign on a pyramid, for the CPU: bins are weighted sums of rows of one table, forwards as backwards.
+
+torchvision's kernel scatters the gradient with one thread, which takes most of a training step on two cores: for 2,048 boxes of
+256 channels 5.5 s of processor time, where this takes 0.3 s.
+"""
+
+# Letters: B images, C channels, L levels, H x W cells of a level, R RoIs, h x w bins, N cells of all levels and images.
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+
+class Taps(NamedTuple):
+    """The cells that each bin sums up: bin i those from offsets[i] to offsets[i + 1]."""
+
+    cells: Tensor  # (T,) int64, in [0, N)
+    weights: Tensor  # (T,) float32
+    offsets: Tensor  # (R * h * w + 1,) int64
+
+
+def pyramid_roi_align(
+    feats: Sequence[Tensor],
+    rois: Tensor,
+    levels: Tensor,
+    scales: Sequence[float],
+    output_size: tuple[int, int],
+    *,
+    sampling_ratio: int = 0,
+    aligned: bool = True,
+) -> Tensor:
+    """Return (R, C, h, w): of each box the mean of bilinear samples in each bin, from one level; differentiable in `feats`.
+
+    Source: He et al., Mask R-CNN, ICCV 2017, Sec. 3, arXiv:1703.06870. The same numbers as torchvision's roi_align.
+
+    Args:
+        feats: maps (B, C, H, W) of L levels.
+        rois: (R, 5), the index of the image and the box xyxy in px.
+        levels: (R,) int64 which map.
+        scales: cells per px of each level.
+        output_size: (h, w).
+        sampling_ratio: samples of a bin along each side; 0 takes as many as the bin spans cells, rounded up.
+        aligned: the centre of the first cell is at half a cell; False: at 0, and boxes are at least a cell wide.
+    """
+    B, C = feats[0].shape[:2]
+    h, w = output_size
+    if not len(rois):
+        nothing = sum(feat[:, :, :0].sum() for feat in feats)  # keeps the maps in the graph
+        return feats[0].new_zeros(0, C, h, w) + nothing
+    table = torch.cat([feat.permute(0, 2, 3, 1).reshape(-1, C) for feat in feats])
+    taps = bilinear_taps(
+        rois,
+        levels,
+        [(feat.shape[2], feat.shape[3]) for feat in feats],
+        scales,
+        output_size,
+        batch_size=B,
+        sampling_ratio=sampling_ratio,
+        aligned=aligned,
+    )
+    return _WeightedSums.apply(table, *taps).view(len(rois), h, w, C).permute(0, 3, 1, 2)
+
+
+class _WeightedSums(torch.autograd.Function):
+    """Rows of a table (N, C) by taps -> (bins, C). The gradient is a weighted sum, too: of the bins that each row is in."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, cells: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
+        ctx.save_for_backward(cells, weights, offsets)
+        ctx.num_rows = len(table)
+        return _sums(table, cells, weights, offsets)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        cells, weights, offsets = (tensor.numpy() for tensor in ctx.saved_tensors)
+        by_row = csr_matrix((weights, cells, offsets), shape=(len(offsets) - 1, ctx.num_rows)).tocsc()  # in linear time
+        bins, weights, offsets = (torch.from_numpy(array) for array in (by_row.indices, by_row.data, by_row.indptr))
+        return _sums(grad.contiguous(), bins, weights, offsets), None, None, None
+
+
+def _sums(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
+    return embedding_bag(rows, table, offsets, mode='sum', per_sample_weights=weights.to(table.dtype), include_last_offset=True)
+
+
+@torch.no_grad()
+def bilinear_taps(
+    rois: Tensor,
+    levels: Tensor,
+    shapes: Sequence[tuple[int, int]],
+    scales: Sequence[float],
+    output_size: tuple[int, int],
+    *,
+    batch_size: int,
+    sampling_ratio: int,
+    aligned: bool,
+) -> Taps:
+    """Return which cells each of R * h * w bins sums up; arguments as in `pyramid_roi_align`, `shapes` (H, W) of the levels.
+
+    The cells are numbered by level, image, row and column.
+    """
+    R, (h, w) = len(rois), output_size
+    sizes = torch.tensor(shapes)[levels]  # (R, 2)
+    starts = torch.tensor([0, *(batch_size * H * W for H, W in shapes)]).cumsum(0)[levels]
+    boxes = rois[:, 1:] * torch.tensor(scales, dtype=rois.dtype)[levels, None] - (0.5 if aligned else 0.0)
+    least = 0.0 if aligned else 1.0
+    first_y, count_y, weight_y = _axis(boxes[:, 1], boxes[:, 3], h, sizes[:, 0], sampling_ratio, least)
+    first_x, count_x, weight_x = _axis(boxes[:, 0], boxes[:, 2], w, sizes[:, 1], sampling_ratio, least)
+    widths = sizes[:, 1, None, None]
+    base = (starts + rois[:, 0].long() * sizes.prod(dim=1))[:, None, None] + first_y[:, :, None] * widths + first_x[:, None, :]
+
+    def of_bins(values: Tensor) -> Tensor:
+        return values.expand(R, h, w).reshape(-1)
+
+    counts = (count_y[:, :, None] * count_x[:, None, :]).view(-1)
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    bins = torch.arange(len(counts)).repeat_interleave(counts)
+    number = torch.arange(len(bins)) - offsets[bins]  # of the tap within its bin, row by row
+    columns = of_bins(count_x[:, None, :])[bins]
+    row = torch.div(number, columns, rounding_mode='floor')
+    column = number - row * columns
+    # Where the weights of each bin's rows and columns begin.
+    of_rows = of_bins((torch.arange(R * h) * weight_y.shape[2]).view(R, h, 1))[bins] + row
+    of_columns = of_bins((torch.arange(R * w) * weight_x.shape[2]).view(R, 1, w))[bins] + column
+    weights = weight_y.view(-1)[of_rows] * weight_x.view(-1)[of_columns]
+    return Taps(of_bins(base)[bins] + row * of_bins(widths)[bins] + column, weights, offsets)
+
+
+def _axis(
+    low: Tensor, high: Tensor, num_bins: int, length: Tensor, sampling_ratio: int, least: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for the bins (R, num_bins) along one side the first cell, how many cells, and their weights (R, num_bins, K).
+
+    Args:
+        low: (R,) where the boxes begin, in cells, the centre of the first one at 0.
+        high: (R,) where they end.
+        num_bins: of a box.
+        length: (R,) cells of the map along this side.
+        sampling_ratio: samples of a bin; 0: as many as it spans cells, rounded up.
+        least: side of a box at least, in cells.
+    """
+    side = (high - low).clamp(min=least) if least else high - low
+    step = side / num_bins
+    samples = step.ceil().clamp(min=0) if sampling_ratio <= 0 else torch.full_like(step, sampling_ratio)
+    most = max(int(samples.max()), 1)
+    k = torch.arange(most)
+    places = torch.arange(num_bins)[:, None] + ((k + 0.5) / samples.clamp(min=1)[:, None])[:, None]  # (R, num_bins, most)
+    places = low[:, None, None] + step[:, None, None] * places
+    counts = (k < samples[:, None])[:, None] & (places >= -1) & (places <= length[:, None, None])
+    places = places.clamp(min=0).minimum(length[:, None, None] - 1)
+    first = places.amin(dim=2).floor()
+    last = places.where(counts, 0).amax(dim=2).floor().maximum(first) + 1
+    num_cells = (last.minimum(length[:, None] - 1) - first + 1).long()
+    cells = first[..., None] + torch.arange(int(num_cells.max()))  # (R, num_bins, K)
+    tents = (1 - (places[..., None, :] - cells[..., None]).abs()).clamp(min=0)
+    weights = (tents * counts[..., None, :]).sum(dim=-1) / samples.clamp(min=1)[:, None, None]
+    return first.long(), num_cells, weights.float()

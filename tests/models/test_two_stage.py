@@ -1,0 +1,245 @@
+"""A whole detector of two stages, thin."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as mask_tools
+
+from mmpose_lite.models.estimators.two_stage import TwoStageDetector
+from mmpose_lite.models.estimators.views import views
+from mmpose_lite.ops.boxes import boxes_to_image
+from mmpose_lite.ops.nms import Detections
+from mmpose_lite.registry import MODELS
+from mmpose_lite.structures import SampleBatch
+from tests.det_batches import det_batch
+
+META = dict(classes=['cat', 'dog'])
+SIZE = (64, 64)
+
+
+def config(*, roi_args: dict[str, Any] | None = None, **args: Any) -> dict[str, Any]:
+    strides = (4, 8, 16, 32)
+    cfg = dict(
+        type='TwoStageDetector',
+        meta=META,
+        data_preprocessor=dict(type='PoseDataPreprocessor'),
+        backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=(0, 1, 2, 3)),
+        neck=dict(type='FPN', in_channels=(8, 16, 32, 64), out_channels=8, num_outs=4),
+        rpn_head=dict(
+            type='RPNHead',
+            in_channels=8,
+            feat_channels=8,
+            anchor_generator=dict(type='AnchorGenerator', scales=(4,), ratios=(1.0,), strides=strides),
+            bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
+            assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.3, min_pos_iou=0.3),
+            sampler=dict(type='RandomSampler', num=64, pos_fraction=0.5, add_gt_as_proposals=False),
+            loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
+            loss_bbox=dict(type='L1Loss'),
+            nms=dict(type='HardNMS', iou_threshold=0.7),
+            nms_pre_train=200,
+            max_per_img_train=100,
+        ),
+        roi_head=dict(
+            type='StandardRoIHead',
+            bbox_roi_extractor=dict(
+                type='SingleRoIExtractor',
+                roi_layer=dict(type='RoIAlign', output_size=3),
+                out_channels=8,
+                featmap_strides=strides[:3],
+                finest_scale=16,
+            ),
+            bbox_head=dict(
+                type='Shared2FCBBoxHead',
+                in_channels=8,
+                fc_out_channels=16,
+                roi_feat_size=3,
+                bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=(0.1, 0.1, 0.2, 0.2)),
+                loss_cls=dict(type='CrossEntropyLoss'),
+                loss_bbox=dict(type='L1Loss'),
+            ),
+            assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False),
+            sampler=dict(type='RandomSampler', num=32, pos_fraction=0.25),
+            nms=dict(type='HardNMS', iou_threshold=0.5),
+            score_thr=0.0,
+        ),
+        **args,
+    )
+    cfg['roi_head'] |= roi_args or {}
+    return cfg
+
+
+def build(**args: Any) -> TwoStageDetector:
+    model = MODELS.build(config(**args))
+    model.init_weights()
+    return model
+
+
+def batch() -> SampleBatch:
+    return det_batch([[[8.0, 8.0, 40.0, 44.0], [30.0, 20.0, 60.0, 60.0]], []], labels=[[1, 0], []], size=SIZE)
+
+
+def test_losses_reach_every_weight() -> None:
+    model = build()
+    losses = model(torch.randn(2, 3, 64, 64), batch(), mode='loss')
+    assert list(losses) == ['loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'acc_cls']
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert model.class_meta.classes == ('cat', 'dog')
+    assert model.roi_head.bbox_head.fc_cls.out_features == 3
+
+
+def test_mixed_precision_gives_nearly_the_same_losses() -> None:
+    model, inputs = build(), torch.randn(2, 3, 64, 64)
+    model.train()
+    values = {}
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
+            losses = model(inputs, batch(), mode='loss')
+        assert all(v.dtype == torch.float32 for v in losses.values())
+        values[enabled] = sum(v.item() for k, v in losses.items() if 'loss' in k)
+    assert values[True] == pytest.approx(values[False], rel=0.1)
+
+
+def test_predictions_are_boxes_of_the_original_image() -> None:
+    model = build().eval()
+    inputs, samples = torch.randn(2, 3, 64, 64), batch()
+    plain = model(inputs, samples, mode='predict')
+    for metainfo in samples.metainfo:  # an original of 128 x 32 px that was mirrored
+        metainfo.update(ori_shape=(32, 128), warp_matrix=[[-0.5, 0, 64], [0, 2, 0]])
+    moved = model(inputs, samples, mode='predict')
+    for before, after in zip(plain, moved, strict=True):
+        ours, theirs = after.pred_instances, before.pred_instances
+        assert 0 < len(ours) <= 100
+        assert ours.bboxes.dtype == np.float32
+        assert ours.labels.dtype == np.int64
+        assert (np.diff(ours.scores) <= 0).all()
+        assert (ours.bboxes >= 0).all()
+        assert (ours.bboxes <= [128, 32, 128, 32]).all()
+        # IoUs do not change with scale along the axes, so the same boxes are kept.
+        expected = theirs.bboxes[:, [2, 1, 0, 3]] * [-2, 0.5, -2, 0.5] + [128, 0, 128, 0]
+        np.testing.assert_allclose(ours.bboxes, expected, atol=1e-3)
+        assert after.img_id == before.img_id
+
+
+def test_permuted_images_give_permuted_predictions() -> None:
+    model = build().eval()
+    inputs, samples = torch.randn(2, 3, 64, 64), batch()
+    ours = model(inputs, samples, mode='predict')
+    swapped = SampleBatch({}, [0, 0], samples.metainfo[::-1])
+    theirs = model(inputs.flip(0), swapped, mode='predict')[::-1]
+    for a, b in zip(ours, theirs):
+        np.testing.assert_allclose(a.pred_instances.scores, b.pred_instances.scores, rtol=1e-4)
+    alone = model(inputs[:1], SampleBatch({}, [0], samples.metainfo[:1]), mode='predict')[0]
+    np.testing.assert_allclose(ours[0].pred_instances.scores, alone.pred_instances.scores, rtol=1e-4)
+
+
+def mask_parts() -> dict[str, Any]:
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    return dict(
+        mask_roi_extractor=dict(
+            type='SingleRoIExtractor',
+            roi_layer=dict(type='RoIAlign', output_size=4),
+            out_channels=8,
+            featmap_strides=(4, 8, 16),
+            finest_scale=16,
+        ),
+        mask_head=dict(type='FCNMaskHead', in_channels=8, conv_out_channels=8, num_convs=1, loss_mask=loss),
+    )
+
+
+def test_masks_are_of_the_original_image() -> None:
+    model = build(roi_args=mask_parts()).eval()
+    samples = batch()
+    for metainfo in samples.metainfo:
+        metainfo.update(ori_shape=(32, 128), warp_matrix=[[0.5, 0, 0], [0, 2, 0]])
+    for sample in model(torch.randn(2, 3, 64, 64), samples, mode='predict'):
+        found = sample.pred_instances
+        assert len(found) > 0
+        for (x1, y1, x2, y2), rle in zip(found.bboxes, found.masks, strict=True):
+            mask = mask_tools.decode(rle)
+            assert mask.shape == (32, 128)
+            rows, columns = mask.nonzero()
+            if len(rows):  # at most a cell of the mask beyond the box, of which there are 8
+                assert rows.min() + 1 >= y1 - (y2 - y1) / 8
+                assert rows.max() <= y2 + (y2 - y1) / 8
+                assert columns.min() + 1 >= x1 - (x2 - x1) / 8
+                assert columns.max() <= x2 + (x2 - x1) / 8
+
+
+def test_a_test_with_flips_and_scales_joins_the_boxes_of_all_passes() -> None:
+    model = build(test_cfg=dict(scales=(1.0, 1.5), flip_test=True)).eval()
+    inputs, samples = torch.randn(2, 3, 64, 64), batch()
+    samples.metainfo[1].update(img_shape=(64, 40), ori_shape=(64, 40))
+    seen = []
+    model.roi_head.suppress = lambda found, suppress=model.roi_head.suppress: seen.append(found) or suppress(found)
+    joined = model(inputs, samples, mode='predict')
+    model.scales, model.flip_test = (1.0,), False
+    model(inputs, samples, mode='predict')
+    plain = seen[2:]
+    for image in range(2):
+        assert len(seen[image].scores) > 2 * len(plain[image].scores)
+        torch.testing.assert_close(seen[image].boxes[: len(plain[image].boxes)], plain[image].boxes)
+        h, w = samples.metainfo[image]['ori_shape']
+        assert (seen[image].boxes <= torch.tensor([w, h, w, h])).all()
+    # The mirrored pass alone is the plain one of a mirrored image.
+    seen.clear()
+    model.scales, model.flip_test = (1.0,), True
+    model(inputs[:1], SampleBatch({}, [0], samples.metainfo[:1]), mode='predict')
+    model.flip_test = False
+    model(inputs[:1].flip(-1), SampleBatch({}, [0], samples.metainfo[:1]), mode='predict')
+    both, mirrored = seen
+    count = len(mirrored.scores)
+    torch.testing.assert_close(both.scores[-count:], mirrored.scores)
+    expected = mirrored.boxes[..., [2, 1, 0, 3]] * torch.tensor([-1.0, 1, -1, 1]) + torch.tensor([64.0, 0, 64, 0])
+    torch.testing.assert_close(both.boxes[-count:], expected, atol=1e-3, rtol=1e-4)
+    assert len(joined) == 2
+
+
+def test_masks_of_a_mirrored_pass_are_turned_back() -> None:
+    model = build(roi_args=mask_parts()).eval()
+    inputs, samples = torch.randn(1, 3, 64, 64), det_batch([[]], size=SIZE)
+    plain = model._pass(inputs, samples, mirrored=False)
+    view = list(views(inputs, samples, (1.0,), flip=True))[1]
+    mirrored = model._pass(*view)
+    boxes = torch.tensor([[4.0, 8.0, 40.0, 50.0]])
+    kept = [Detections(boxes, torch.ones(1), torch.zeros(1).long(), torch.zeros(1).long())]
+    both = model._masks([plain, mirrored], kept)[0]
+    of_mirrored = model._masks([mirrored._replace(mirrored=False)], kept)[0].flip(-1)
+    torch.testing.assert_close(both, (model._masks([plain], kept)[0] + of_mirrored) / 2)
+
+
+@pytest.mark.parametrize('scale', [1.0, 1.5])
+def test_views_and_their_frames(scale: float) -> None:
+    H, W = 64, 96
+    ramp = (torch.arange(W) + 0.5).expand(1, 3, H, W)  # a pixel's value is where its centre lies
+    samples = det_batch([[]], size=(W, H), img_shapes=[(64, 80)])
+    samples.metainfo[0]['warp_matrix'] = [[2.0, 0, 4], [0, 2.0, 0]]
+    plain, mirrored = views(ramp, samples, (scale,), flip=True)
+    for inputs, of_view, is_mirrored in (plain, mirrored):
+        assert inputs.shape[2] % 32 == inputs.shape[3] % 32 == 0
+        metainfo = of_view.metainfo[0]
+        column = 30
+        point = torch.tensor([[column + 0.5, 3.0, column + 0.5, 3.0]])
+        x_image = boxes_to_image(point, metainfo['warp_matrix'])[0, 0]
+        assert inputs[0, 0, 5, column].item() == pytest.approx(x_image.item() * 2 + 4, abs=1e-3)
+        factor = inputs.shape[3] / W
+        assert metainfo['img_shape'][1] == pytest.approx(inputs.shape[3] if is_mirrored else 80 * factor)
+    assert samples.metainfo[0]['img_shape'] == (64, 80)
+
+
+def test_modes_and_errors() -> None:
+    model = build().eval()
+    raw = model(torch.randn(1, 3, 64, 64))
+    assert [tuple(x.shape) for x in raw.deltas] == [(1, 4, 64 // s, 64 // s) for s in (4, 8, 16, 32)]
+    with pytest.raises(ValueError, match='`mode` must be one of'):
+        model(torch.randn(1, 3, 64, 64), mode='test')
+    with pytest.raises(ValueError, match=r'`test_cfg` takes .* got \[.scale.\]'):
+        build(test_cfg=dict(scale=2))
+    with pytest.raises(ValueError, match='must be positive numbers'):
+        build(test_cfg=dict(scales=(0.0,)))
+    with pytest.raises(ValueError, match="mode 'loss' needs `data_samples`"):
+        model(torch.randn(1, 3, 64, 64), mode='loss')

@@ -1,0 +1,89 @@
+"""Every config of detection is built in full, on made-up objects; small networks run as well."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmpose_lite.engine.config import SPLITS, load_config
+from mmpose_lite.engine.runner import Runner
+from mmpose_lite.structures import ClassMeta
+from tests.conftest import REPO
+
+CONFIGS = sorted((REPO / 'configs' / 'detection').rglob('*.py'))
+NAMES = [path.stem for path in CONFIGS]
+LARGE = 36e6  # parameters; larger networks are built, smaller ones run as well, to keep the suite short
+SIZE = (160, 120)  # (w, h) of the made-up images
+BOXES = ((20, 10, 60, 80), (90, 30, 40, 60))  # xywh
+
+
+def write_objects(dataset: Any, meta: ClassMeta) -> None:
+    """Write two images with two objects each, where and as a dataset config reads them."""
+    rng = np.random.default_rng(0)
+    root, prefix = Path(dataset.data_root), dataset.get('data_prefix') or dict(img='images')
+    images, annotations = [], []
+    for number in (1, 2):
+        name = f'{number:06d}.jpg'
+        file = root / prefix['img'] / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), rng.integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint8))
+        if 'seg' in prefix:
+            (root / prefix['seg']).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / prefix['seg'] / f'{number:06d}.png'), rng.integers(0, 90, SIZE[::-1], dtype=np.uint8))
+        images.append(dict(id=number, file_name=name, width=SIZE[0], height=SIZE[1]))
+        for k, (x, y, w, h) in enumerate(BOXES):
+            polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
+            annotations.append(
+                dict(id=10 * number + k, image_id=number, category_id=1 + k % meta.num_classes, bbox=[x, y, w, h])
+                | dict(area=w * h, iscrowd=0, segmentation=[polygon])
+            )
+    categories = [dict(id=i + 1, name=name) for i, name in enumerate(meta.classes)]
+    path = root / dataset.ann_file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+
+
+def load(path: Path, folder: Path) -> Config:
+    """Read a config, move its data to `folder` as a user would, and put a little data there."""
+    cfg = load_config(path, {'data_root': str(folder / 'data')})
+    meta = ClassMeta.load(cfg.meta)
+    for split in SPLITS:
+        loader = cfg[f'{split}_dataloader']
+        loader.batch_size, loader.num_workers = 2 if split == 'train' else 1, 0
+        assert loader.dataset.data_root == str(folder / 'data'), 'one option moves the data'
+        if 'num_train' in loader.dataset:
+            loader.dataset.num_train = loader.dataset.num_val = 2
+        else:
+            write_objects(loader.dataset, meta)
+    cfg.work_dir = str(folder / 'work_dir')
+    return cfg
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_config(path: Path, tmp_path: Path) -> None:
+    cfg = load(path, tmp_path)
+    meta = ClassMeta.load(cfg.meta)
+    runner = Runner.from_cfg(cfg)
+    model = runner.model
+    assert model.class_meta == meta
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.build_param_scheduler(cfg.param_scheduler)
+    batch = next(iter(runner.train_dataloader))
+    assert batch['data_samples'].bboxes_input.shape[1] == 4
+    assert ('masks' in batch['data_samples']) == any('mask_head' in name for name, _ in model.named_modules())
+    evaluator, val_batch = runner.val_loop.evaluator, next(iter(runner.val_dataloader))
+    if sum(parameter.numel() for parameter in model.parameters()) > LARGE:
+        return
+    data = model.data_preprocessor(batch, training=True)
+    with torch.no_grad():
+        losses = model.train()(**data, mode='loss')
+        assert all(torch.isfinite(value).all() for value in losses.values()), losses
+        model.eval()
+        samples = model.val_step(val_batch)
+    assert len(samples) == 1
+    evaluator.process(data_samples=samples, data_batch=val_batch)
