@@ -8,19 +8,31 @@ recipe = dict(num_train=2200, num_val=150, image_size=(320, 256), seed=0, max_pe
 input_size = (256, 192)  # (w, h): three quarters of the images, multiples of the 32 px of the coarsest map
 mask_size = (32, 24)  # stride 8: with half the cells of stride 4 in each direction the fields are learnt in far fewer steps
 codec = dict(
-    type='PAFCodec', meta='openpose18', input_size=input_size, heatmap_size=mask_size, sigma=1.0, limb_width=1.0
-)  # (w, h); cells
+    type='PAFCodec',
+    meta='openpose18',
+    input_size=input_size,  # (w, h)
+    heatmap_size=mask_size,
+    sigma=1.0,  # cells
+    limb_width=1.0,
+    # What the metric rewards: a keypoint that was not found is wrong for certain, one of low score may be right.
+    keypoint_thr=0.05,
+    limb_thr=0.02,
+    min_support=0.8,
+    min_person_score=0.2,
+)
 
 model = dict(
     type='BottomupPoseEstimator',
-    # The backbone of quickstart.py: a quarter of ResNet-18's multiplications.
-    backbone=dict(type='ResNet', depth=18, stem_channels=32, base_channels=32, zero_init_residual=False),
+    # The backbone of quickstart.py: a quarter of ResNet-18's multiplications. Its maps of stride 8, 16 and 32 are joined at
+    # stride 8: places come from the fine ones, and who is who from the coarse ones.
+    backbone=dict(
+        type='ResNet', depth=18, stem_channels=32, base_channels=32, out_indices=(1, 2, 3), zero_init_residual=False
+    ),
+    neck=dict(type='FeatureMapProcessor', concat=True),
     head=dict(
-        type='PAFHead',
-        in_channels=256,
-        deconv_out_channels=(64, 64),
-        loss_heatmap=dict(type='MaskedMSELoss'),
-        loss_field=dict(type='MaskedMSELoss'),
+        type='OpenPoseHead',
+        in_channels=64 + 128 + 256,
+        stages=[dict(type='LightweightRefinementStage', maps=('fields', 'heatmaps'), num_blocks=2, channels=96)],
         codec=codec,
     ),
     test_cfg=dict(flip_test=True),
@@ -64,7 +76,7 @@ test_dataloader = val_dataloader
 val_evaluator = [dict(type='CocoMetric', ann_file='annotations/person_keypoints_val.json', score_mode='bbox', nms_mode='none')]
 test_evaluator = val_evaluator
 
-num_epochs = 14
+num_epochs = 16
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=num_epochs, val_interval=num_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -74,5 +86,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', by_epoch=True, T_max=num_epochs, eta_min=1e-5, convert_to_iter_based=True),
 ]
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=num_epochs))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=num_epochs))
 randomness = dict(seed=0)
