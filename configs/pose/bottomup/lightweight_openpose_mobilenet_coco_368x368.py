@@ -50,4 +50,4 @@ optim_wrapper = dict(
 )
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[100, 200, 260], gamma=0.333)]
 auto_scale_lr = dict(enable=False, base_batch_size=80)
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))

@@ -45,4 +45,4 @@ optim_wrapper = dict(
 halvings = [200000, 300000, 360000, 420000, 480000, 540000, 600000, 700000, 800000, 900000]  # iterations
 param_scheduler = [dict(type='MultiStepLR', by_epoch=False, milestones=halvings, gamma=0.5)]
 auto_scale_lr = dict(enable=False, base_batch_size=10)
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=5))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=5))

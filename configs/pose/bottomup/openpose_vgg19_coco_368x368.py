@@ -55,4 +55,4 @@ optim_wrapper = dict(
 )
 param_scheduler = [dict(type='StepLR', by_epoch=False, step_size=136106, gamma=0.333)]
 auto_scale_lr = dict(enable=False, base_batch_size=10)
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=5))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=5))

@@ -27,4 +27,4 @@ model = dict(
     test_cfg=dict(flip_test=True),
 )
 train_dataloader = dict(batch_size=24)
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', rule='greater', interval=10))
+default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))

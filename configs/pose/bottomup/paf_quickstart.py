@@ -25,9 +25,7 @@ model = dict(
     type='BottomupPoseEstimator',
     # The backbone of quickstart.py: a quarter of ResNet-18's multiplications. Its maps of stride 8, 16 and 32 are joined at
     # stride 8: places come from the fine ones, and who is who from the coarse ones.
-    backbone=dict(
-        type='ResNet', depth=18, stem_channels=32, base_channels=32, out_indices=(1, 2, 3), zero_init_residual=False
-    ),
+    backbone=dict(type='ResNet', depth=18, stem_channels=32, base_channels=32, out_indices=(1, 2, 3), zero_init_residual=False),
     neck=dict(type='FeatureMapProcessor', concat=True),
     head=dict(
         type='OpenPoseHead',

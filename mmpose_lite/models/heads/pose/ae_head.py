@@ -13,6 +13,7 @@ from mmpose_lite.codecs.pose_groups import PoseGroups
 from mmpose_lite.models.backbones.resnet import BasicBlock
 from mmpose_lite.models.backbones.training import init_he
 from mmpose_lite.models.heads.pose.heatmap_layers import deconv_layers, init_normal
+from mmpose_lite.models.heads.pose.whole_images import loss_mask_of
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps
 from mmpose_lite.registry import CODECS, HEADS, LOSSES
 from mmpose_lite.structures import KeypointMeta, SampleBatch
@@ -95,12 +96,7 @@ class TagHead(BaseModule):
             ValueError: there is no mask, or the finest maps do not have the codec's size.
         """
         name, K = type(self).__name__, self.meta.num_keypoints
-        if 'loss_mask' not in data_samples:
-            raise ValueError(
-                f'{name}: `data_samples` must have a loss_mask, got {data_samples.keys()} alone. Put '
-                "dict(type='GenerateLossMask', mask_size=(w, h)) before PackPoseInputs in the pipeline; where nothing is to be "
-                'left out it is 1 everywhere.'
-            )
+        mask = loss_mask_of(name, data_samples)[:, None].float()
         outputs = [output.float() for output in self.outputs(feats)]  # targets and differences are small: not in bfloat16
         size = (outputs[-1].shape[3], outputs[-1].shape[2])
         if size != self.codec.heatmap_size:
@@ -109,7 +105,6 @@ class TagHead(BaseModule):
                 'and the size of the input.'
             )
         keypoints, visible = data_samples.padded('keypoints_input'), data_samples.padded('keypoints_visible')
-        mask = data_samples.loss_mask[:, None].float()
         losses = {key: outputs[0].new_zeros(()) for key in ('loss_heatmap', 'loss_pull', 'loss_push')}
         for output in outputs:
             shape = output.shape[-2:]

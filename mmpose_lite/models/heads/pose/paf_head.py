@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmpose_lite.codecs.pose_groups import PoseGroups
 from mmpose_lite.models.heads.pose.heatmap_layers import deconv_layers, init_normal
+from mmpose_lite.models.heads.pose.whole_images import loss_mask_of
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps
 from mmpose_lite.ops.heatmap_resize import mean_of_scales
 from mmpose_lite.ops.paf import flip_fields, mirrored_limbs
@@ -93,18 +94,13 @@ class FieldHead(BaseModule):
         Raises:
             ValueError: there is no mask, or the maps do not fit the codec's or the mask.
         """
-        if 'loss_mask' not in data_samples:
-            raise ValueError(
-                f'{type(self).__name__}: `data_samples` must have a loss_mask, got {data_samples.keys()} alone. Put '
-                "dict(type='GenerateLossMask', mask_size=(w, h)) before PackPoseInputs in the pipeline; where nothing is to be "
-                'left out it is 1 everywhere.'
-            )
+        mask = loss_mask_of(type(self).__name__, data_samples)
         maps = self.forward(feats)
         keypoints, visible = data_samples.padded('keypoints_input'), data_samples.padded('keypoints_visible')
         if self.to_codec is not None:
             keypoints, visible = self.to_codec(keypoints, visible)
         targets = self.codec.encode(keypoints, visible)
-        mask = data_samples.loss_mask.to(targets.heatmaps.dtype)
+        mask = mask.to(targets.heatmaps.dtype)
         return {
             'loss_heatmap': self._over_stages(self.loss_heatmap, maps.heatmaps, targets.heatmaps, mask, self.heatmap_weights),
             'loss_field': self._over_stages(self.loss_field, maps.fields, targets.fields, mask, self.field_weights),
