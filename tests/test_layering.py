@@ -87,6 +87,21 @@ def test_there_is_no_utils_package(repo: Path) -> None:
     assert not found, f'name a module after what it does: {found}'
 
 
+def test_bases_of_networks_are_ours(repo: Path) -> None:
+    """mmengine's BaseModule and BaseModel print four lines for each parameter when initial values are set."""
+    own = repo / 'mmpose_lite' / 'models' / 'base.py'
+    found = [
+        f'{path.relative_to(repo)}:{node.lineno}: import {alias.name} from mmpose_lite.models.base.'
+        for path in repo.glob('mmpose_lite/models/**/*.py')
+        if path != own
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.ImportFrom) and (node.module or '').startswith('mmengine.model')
+        for alias in node.names
+        if alias.name in ('BaseModule', 'BaseModel')
+    ]
+    assert not found, '\n' + '\n'.join(found)
+
+
 def test_every_package_is_a_package(repo: Path) -> None:
     """A folder without __init__.py would be left out of the wheel."""
     folders = {path.parent for path in repo.glob('mmpose_lite/**/*.py')}

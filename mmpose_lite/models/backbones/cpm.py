@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.keypoint_channels import keypoint_channels
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained

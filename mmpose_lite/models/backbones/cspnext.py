@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmpose_lite.models.backbones.training import freeze, hold_eval
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained
 from mmpose_lite.registry import BACKBONES

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mmpose_lite.models.backbones.resnet import BasicBlock, make_stage
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained
 from mmpose_lite.registry import BACKBONES

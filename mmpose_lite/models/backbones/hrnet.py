@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.backbones.resnet import BasicBlock, Bottleneck, ResidualBlock, make_stage
 from mmpose_lite.models.backbones.training import freeze, hold_eval, init_residual
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.norm import build_norm_layer
 from mmpose_lite.models.pretrained import check_init_cfg
 from mmpose_lite.registry import BACKBONES

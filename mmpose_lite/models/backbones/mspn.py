@@ -4,12 +4,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mmpose_lite.models.backbones.resnet import Bottleneck
 from mmpose_lite.models.backbones.training import init_he
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.pretrained import check_init_cfg, load_matching, read_pretrained
 from mmpose_lite.registry import BACKBONES

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmpose_lite.models.backbones.resnet import Block, ResNet, make_stage
 from mmpose_lite.models.backbones.training import freeze, hold_eval, init_residual
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.layers.norm import build_norm_layer
 from mmpose_lite.models.pretrained import check_init_cfg

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.registry import BACKBONES
 
 

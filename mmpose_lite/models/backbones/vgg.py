@@ -4,10 +4,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpose_lite.models.backbones.training import freeze, hold_eval, init_he
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained
 from mmpose_lite.registry import BACKBONES

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.drop_path import DropPath
 from mmpose_lite.models.pretrained import check_init_cfg, load_matching, read_pretrained
 from mmpose_lite.registry import BACKBONES

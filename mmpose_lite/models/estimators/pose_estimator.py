@@ -7,10 +7,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
-from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmpose_lite.models.base import BaseModel
 from mmpose_lite.ops.heatmap_resize import resize_maps
 from mmpose_lite.registry import BACKBONES, HEADS, NECKS, PREPROCESSORS
 from mmpose_lite.structures import KeypointMeta, PoseDataSample, SampleBatch

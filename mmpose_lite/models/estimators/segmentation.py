@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel, ModuleList
+from mmengine.model import ModuleList
 from torch import Tensor, nn
 
+from mmpose_lite.models.base import BaseModel
 from mmpose_lite.models.heads.seg.decode_head import resize
 from mmpose_lite.registry import BACKBONES, HEADS, MODELS, NECKS, PREPROCESSORS
 from mmpose_lite.structures import ClassMeta, SampleBatch, SegDataSample

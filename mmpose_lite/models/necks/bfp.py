@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.layers.non_local import NonLocal2d
 from mmpose_lite.models.necks.neck_parts import init_xavier

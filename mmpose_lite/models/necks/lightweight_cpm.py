@@ -3,9 +3,9 @@
 # Letters: B batch, C channels, H x W cells.
 from collections.abc import Sequence
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.registry import NECKS
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.codecs.pose_groups import PoseGroups
 from mmpose_lite.models.backbones.resnet import BasicBlock
 from mmpose_lite.models.backbones.training import init_he
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.pose.heatmap_layers import deconv_layers, init_normal
 from mmpose_lite.models.heads.pose.whole_images import loss_mask_of
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.pose.heatmap_layers import check_lengths, deconv_layers, init_normal
 from mmpose_lite.models.keypoint_channels import keypoint_channels
 from mmpose_lite.ops.heatmap_accuracy import heatmap_accuracy

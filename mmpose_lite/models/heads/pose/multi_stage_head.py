@@ -4,9 +4,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.keypoint_channels import keypoint_channels
 from mmpose_lite.ops.heatmap_accuracy import heatmap_accuracy
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpose_lite.models.layers.roi_pool import RoIAlign
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.registry import LAYERS, ROI_EXTRACTORS
 
 

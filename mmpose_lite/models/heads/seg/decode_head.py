@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.backbones.training import init_he
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.registry import LOSSES
 from mmpose_lite.structures import SampleBatch
 from mmpose_lite.structures.class_meta import IGNORE_INDEX
