@@ -7,7 +7,8 @@ name mmengine's classes too. The kinds that only our own code builds (backbones,
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from mmengine import registry as mmengine_registry
 
@@ -36,7 +37,7 @@ class UnknownTypeError(PathError, KeyError):
 
 
 class ArgumentError(PathError, TypeError):
-    """The config gives a class an argument it does not take, or leaves out one it needs."""
+    """The config gives a class an argument it does not take or of the wrong type, or leaves out one it needs."""
 
 
 def _near(name: str, names: list[str]) -> str:
@@ -59,7 +60,12 @@ def _key_of(part: object, args: Mapping[str, Any]) -> str:
     return ''
 
 
-def _check_arguments(cls: Callable, args: dict[str, Any], cfg: object) -> None:
+def check_arguments(cls: Callable, args: Mapping[str, Any], cfg: object = None) -> None:
+    """Look whether a class or function takes these arguments, without calling it.
+
+    Raises:
+        ArgumentError: an argument is unknown or missing, or is no number, text or flag where its annotation asks for one.
+    """
     try:
         parameters = inspect.signature(cls).parameters.values()
     except ValueError:  # a class written in C without a signature: it checks its arguments itself
@@ -78,6 +84,26 @@ def _check_arguments(cls: Callable, args: dict[str, Any], cfg: object) -> None:
     ]
     if missing:
         raise ArgumentError(f'{cls.__name__} needs the argument `{"`, `".join(missing)}`, which is not given.', cfg)
+    for p in parameters:
+        if p.name in args and not _fits(args[p.name], p):
+            wanted = ' or '.join(_PLAIN[kind] for kind in _kinds(p))
+            raise ArgumentError(f'{cls.__name__}: `{p.name}` must be {wanted}, got {args[p.name]!r}.', cfg)
+
+
+_PLAIN = {bool: 'True or False', int: 'an integer', float: 'a number', str: 'a text', type(None): 'None'}
+
+
+def _kinds(parameter: inspect.Parameter) -> tuple[Any, ...]:
+    annotation = parameter.annotation
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _fits(value: object, parameter: inspect.Parameter) -> bool:
+    """Return False for a plain value or a collection where the annotation names other plain types only."""
+    kinds = _kinds(parameter)
+    if not all(kind in _PLAIN for kind in kinds) or not isinstance(value, (*_PLAIN, list, tuple, Mapping)):
+        return True
+    return value == parameter.default or isinstance(value, (*kinds, int) if float in kinds else kinds)
 
 
 def build_from_cfg(cfg: Any, registry: 'Registry', defaults: Mapping[str, Any] | None = None) -> Any:
@@ -90,10 +116,10 @@ def build_from_cfg(cfg: Any, registry: 'Registry', defaults: Mapping[str, Any] |
 
     Raises:
         UnknownTypeError: `type` is not registered (a KeyError).
-        ArgumentError: an argument is unknown or missing (a TypeError).
+        ArgumentError: `cfg` is no dict, or an argument is unknown, missing or of the wrong type (a TypeError).
     """
     if not isinstance(cfg, Mapping):
-        raise TypeError(f'{registry.name}: a part is configured by a dict with the key `type`, got {cfg!r}.')
+        raise ArgumentError(f'{registry.name}: a part is configured by a dict with the key `type`, got {cfg!r}.', cfg)
     if 'type' not in cfg:
         raise UnknownTypeError(f'a {registry.name} config needs the key `type`, got the keys {sorted(cfg)}.', cfg)
     args = {key: value for key, value in cfg.items() if key not in ('type', '_scope_')}
@@ -108,7 +134,7 @@ def build_from_cfg(cfg: Any, registry: 'Registry', defaults: Mapping[str, Any] |
         for key, value in defaults.items():
             if key in parameters:
                 args.setdefault(key, value)
-    _check_arguments(cls, args, cfg)
+    check_arguments(cls, args, cfg)
     try:
         return cls(**args)
     except PathError as error:
@@ -138,7 +164,13 @@ class Registry(mmengine_registry.Registry):
         """Raise what `build` raises for a wrong name or argument, without building; arguments in `given` come from elsewhere."""
         args = {key: value for key, value in cfg.items() if key not in ('type', '_scope_')}
         cls = self.find(cfg['type'], cfg) if isinstance(cfg['type'], str) else cfg['type']
-        _check_arguments(cls, args | dict.fromkeys(name for name in given if name in inspect.signature(cls).parameters), cfg)
+        check_arguments(cls, args | dict.fromkeys(name for name in given if name in inspect.signature(cls).parameters), cfg)
+
+    def import_from_location(self) -> None:
+        """Import the modules that register the parts, the parent's included; once."""
+        super().import_from_location()
+        if self.parent is not None:
+            self.parent.import_from_location()
 
     def names(self) -> list[str]:
         """Return every name that `build` understands, the parent's included."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import mmengine.registry
+import numpy as np
 import pytest
 from torch import nn
 
@@ -224,3 +225,39 @@ def test_a_config_error_survives_the_way_out_of_a_worker_process() -> None:
     error.prepend('model', {})
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == 'config key `model`: no box.'
+
+
+@BOXES.register_module()
+class Typed:
+    """Plain annotations, which are looked at, and others, which are not."""
+
+    def __init__(
+        self, num: int = 1, *, share: float = 0.5, name: str | None = None, deep: bool = False, shape: int | tuple[int, ...] = 1
+    ) -> None:
+        self.given = (num, share, name, deep, shape)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(num='3'), "config key `boxes\\[0\\]`: Typed: `num` must be an integer, got '3'"),
+        (dict(num=1.5), '`num` must be an integer, got 1.5'),
+        (dict(num=None), '`num` must be an integer, got None'),
+        (dict(num=[1]), r'`num` must be an integer, got \[1\]'),
+        (dict(share='half'), "`share` must be a number, got 'half'"),
+        (dict(name=3), '`name` must be a text or None, got 3'),
+        (dict(deep='yes'), "`deep` must be True or False, got 'yes'"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_named(arguments: dict, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message) as caught:
+        BOXES.build(dict(type='Shelf', boxes=[dict(type='Typed', **arguments)]))
+    assert isinstance(caught.value, TypeError)
+
+
+@pytest.mark.parametrize(
+    'arguments', [dict(num=True), dict(share=1), dict(name='a'), dict(shape='any'), dict(shape=(1, 2)), dict(num=np.int64(3))]
+)
+def test_values_that_fit_and_values_that_are_not_looked_at(arguments: dict) -> None:
+    (value,) = arguments.values()
+    assert value in BOXES.build(dict(type='Typed', **arguments)).given
