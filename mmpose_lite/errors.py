@@ -12,3 +12,7 @@ class RunError(RuntimeError):
     """
 
     exit_code = 1
+
+
+class MetricError(RunError, ValueError):
+    """A metric cannot compare what was predicted with the ground truth."""

@@ -15,6 +15,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--work-dir', help='folder for logs and pictures; default work_dirs/CONFIG')
     parser.add_argument('--out', help='write the metrics to this JSON file')
     parser.add_argument('--trust', action='store_true', help='read a checkpoint that holds code; only if you trust its source')
+    parser.add_argument('--amp', action='store_true', help='predict in bfloat16 autocast, on GPUs and CPUs')
     add_device(parser)
     add_launcher(parser)
     add_cfg_options(parser)
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     from mmengine.dist import is_main_process
 
-    from mmpose_lite.apis.train import test
+    from mmpose_lite.apis.train import test, use_amp
     from mmpose_lite.engine.config import load_config
     from mmpose_lite.engine.hooks.summary import write_metrics
     from mmpose_lite.zoo.names import find_checkpoint, find_config
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     cfg.launcher = args.launcher
     cfg.trust_checkpoints = args.trust
+    if args.amp:
+        use_amp(cfg)
     metrics = test(cfg, find_checkpoint(args.checkpoint))
     if args.out and is_main_process():
         write_metrics(Path(args.out), dict(config=args.config, checkpoint=args.checkpoint, metrics=metrics))

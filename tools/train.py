@@ -15,7 +15,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CKPT', help='go on from CKPT, or from the newest checkpoint in the work dir'
     )
-    parser.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 autocast, on GPUs and CPUs')
+    parser.add_argument(
+        '--amp', action='store_true', help='train and evaluate in mixed precision: bfloat16 autocast, on GPUs and CPUs'
+    )
     parser.add_argument('--seed', type=int, help='of initial weights, order and augmentation')
     add_device(parser)
     add_launcher(parser)
@@ -27,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if launched(args, __file__, argv):
         return 0
-    from mmpose_lite.apis.train import train
+    from mmpose_lite.apis.train import train, use_amp
     from mmpose_lite.engine.config import load_config
     from mmpose_lite.zoo.names import find_config
 
@@ -36,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg.launcher = args.launcher
     if args.seed is not None:
         cfg.randomness = {**cfg.get('randomness', {}), 'seed': args.seed}
-    if args.amp and cfg.get('optim_wrapper') is not None:
-        cfg.optim_wrapper.type = 'AutocastOptimWrapper'
+    if args.amp:
+        use_amp(cfg)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

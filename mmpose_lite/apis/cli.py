@@ -4,6 +4,7 @@ import argparse
 import ast
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,8 +82,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
     """
     try:
         code = main(argv) or 0
-        if 'mmpose_lite.engine.launch' in sys.modules:
-            sys.modules['mmpose_lite.engine.launch'].leave_distributed()
+        _leave_processes()
         return code
     except CallError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -94,10 +94,23 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         from mmpose_lite.errors import ConfigError, RunError
         from mmpose_lite.registry import PathError
 
-        if not isinstance(error, ConfigError | PathError | RunError):
+        expected = isinstance(error, ConfigError | PathError | RunError)
+        shared = getattr(error, 'in_every_process', False)
+        if not expected and not shared:
             raise
-        print(f'error: {error}', file=sys.stderr)
-        return error.exit_code if isinstance(error, RunError) else 2
+        if not shared or sys.modules['mmpose_lite.engine.launch'].tells_it(error):
+            if expected:
+                print(f'error: {error}', file=sys.stderr, flush=True)
+            else:
+                traceback.print_exception(error)
+        if shared:
+            _leave_processes()  # first all are told, then all end
+        return error.exit_code if isinstance(error, RunError) else 2 if expected else 1
+
+
+def _leave_processes() -> None:
+    if 'mmpose_lite.engine.launch' in sys.modules:
+        sys.modules['mmpose_lite.engine.launch'].leave_distributed()
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 
 from mmpose_lite.apis.check import check_config
-from mmpose_lite.engine.config import ConfigError, check_host_parts
-from mmpose_lite.engine.runner import Runner, latest_checkpoint, resume_seed
+from mmpose_lite.engine.config import ConfigError, check_host_parts, takes
+from mmpose_lite.engine.launch import raise_together
+from mmpose_lite.engine.resume import latest_checkpoint, resume_seed
+from mmpose_lite.engine.runner import Runner
 from mmpose_lite.errors import RunError
+from mmpose_lite.registry import LOOPS
 from mmpose_lite.zoo.names import find_checkpoint
 
 
@@ -48,22 +50,37 @@ def train(cfg: Config) -> Runner:
     return runner
 
 
+def use_amp(cfg: Config) -> None:
+    """Train and evaluate in bfloat16 autocast, as `--amp` asks; loops of one's own that have no `amp` stay as they are."""
+    if cfg.get('optim_wrapper') is not None:
+        cfg.optim_wrapper.type = 'AutocastOptimWrapper'
+    for key, default in (('val_cfg', 'ValLoop'), ('test_cfg', 'TestLoop')):
+        loop = cfg.get(key)
+        if loop is not None and takes(LOOPS, {'type': default, **loop}, 'amp'):
+            loop['amp'] = True
+
+
 def check_before_training(cfg: Config) -> None:
     """Run the fast checks on the training and validation data; in every process, since a dataset may make its files in step.
 
     Raises:
-        DataError: there are errors; the tables are in the text.
+        DataError: there are errors, in this process or another; the tables are in the text.
     """
+    raise_together(_data_error(cfg))
+
+
+def _data_error(cfg: Config) -> DataError | ConfigError | None:
     splits = ['train'] if cfg.get('val_dataloader') is None else ['train', 'val']
     try:
         reports = check_config(cfg, splits, 'fast')
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        return error
     except ValueError as error:  # a file so broken that there is nothing to report on
-        raise DataError(str(error)) from error
+        return DataError(str(error))
     for split, report in reports.items():
-        if not report.ok and is_main_process():  # the others wait for this process in vain, and are ended with it
-            raise DataError(f'the {split} data of {cfg.filename} has defects:\n{report.table()}')
+        if not report.ok:
+            return DataError(f'the {split} data of {cfg.filename} has defects:\n{report.table()}')
+    return None
 
 
 def test(cfg: Config, checkpoint: str | Path) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         folder = path.parent if path.parent.is_dir() else Path('configs')
         near = difflib.get_close_matches(path.name, [p.name for p in folder.glob('*.py')], n=3)
         hint = f' Near names in {folder}: {", ".join(near)}.' if near else ''
-        raise ConfigError(f'config file {str(path)!r} does not exist.{hint}')
+        raise ConfigError(f'config file {str(path)!r} {"is a folder" if path.is_dir() else "does not exist"}.{hint}')
     for folder in (str(path.resolve().parent), os.getcwd()):
         if folder not in sys.path:
             sys.path.insert(0, folder)

@@ -1,9 +1,12 @@
 """Processes: one per GPU on this machine, or what torchrun, Slurm or MPI started."""
 
 import os
+import signal
 import sys
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -31,7 +34,9 @@ def launch_workers(command: Sequence[str], num_workers: int) -> None:
 
     Raises:
         LaunchError: a process failed.
+        KeyboardInterrupt: the launcher was asked to end, by Ctrl-C or otherwise, and has ended all.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -47,11 +52,29 @@ def launch_workers(command: Sequence[str], num_workers: int) -> None:
         monitor_interval=0.2,
     )
     try:
-        elastic_launch(config, sys.executable)('-u', *command)
+        with _own_signal_handlers():
+            elastic_launch(config, sys.executable)('-u', *command)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         message = f'process {rank} of {num_workers} failed with exit code {failure.exitcode}; all were ended.'
         raise LaunchError(message, failure.exitcode) from None
+    except SignalException as error:
+        raise KeyboardInterrupt(str(error)) from None
+
+
+@contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Put back the handlers of this process that the elastic launcher replaces and leaves replaced."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT') if hasattr(signal, name)]
+    handlers = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers):
+            signal.signal(number, handler)
 
 
 def init_distributed(launcher: str, device: str, *, timeout: timedelta = TIMEOUT) -> None:
@@ -94,6 +117,40 @@ def _take_environment(rank: str, world_size: str, local_rank: str, launcher: str
                 f'--launcher {launcher}: scontrol could not tell the first machine of {nodes}; set MASTER_ADDR.'
             ) from error
         os.environ['MASTER_ADDR'] = names.split()[0]
+
+
+def sum_over_processes(values: Sequence[float]) -> list[float]:
+    """Return the sums of numbers over all processes, in each of them."""
+    if not dist.is_initialized():
+        return list(values)
+    total = torch.tensor(values, dtype=torch.float64, device='cuda' if dist.get_backend() == 'nccl' else 'cpu')
+    dist.all_reduce(total)
+    return total.tolist()
+
+
+def raise_together(error: Exception | None) -> None:
+    """Raise in every process what any of them has to raise, that of the lowest rank; return where there is nothing.
+
+    Every process has to call it.
+    """
+    errors = [error]
+    if dist.is_initialized():
+        errors = [None] * dist.get_world_size()
+        dist.all_gather_object(errors, error)
+    for first in errors:
+        if first is not None:
+            raise in_every_process(first)
+
+
+def in_every_process(error: Exception) -> Exception:
+    """Mark an error that all processes raise at the same place; see `tells_it`."""
+    error.in_every_process = True  # type: ignore[attr-defined]
+    return error
+
+
+def tells_it(error: BaseException) -> bool:
+    """Return whether this process is the one to print an error: rank 0 where all have the same one, otherwise each."""
+    return not (getattr(error, 'in_every_process', False) and dist.is_initialized() and dist.get_rank() > 0)
 
 
 def leave_distributed() -> None:

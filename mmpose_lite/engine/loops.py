@@ -1,22 +1,67 @@
-"""Training by iterations that resumes without reading past batches."""
+"""Loops that resume exactly, and that evaluate in the precision that is asked for."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
+from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop
+from mmengine.runner import EpochBasedTrainLoop as MMEngineEpochBasedTrainLoop
 from mmengine.runner import IterBasedTrainLoop as MMEngineIterBasedTrainLoop
 from mmengine.runner.utils import calc_dynamic_intervals
+from mmengine.structures import BaseDataElement
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmpose_lite.datasets.sampling import InfiniteSampler
+from mmpose_lite.engine.launch import sum_over_processes
+from mmpose_lite.engine.optim import autocast_bfloat16
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import LOOPS
 
 
+class _EvaluatesOnTheWay:
+    """When a training loop evaluates: every `val_interval` steps from `val_begin` on, and after the last."""
+
+    def evaluation_is_due(self) -> bool:
+        """Return whether the epoch, or the iteration, that has just ended is one to evaluate; before the first, False."""
+        self._decide_current_val_interval()
+        step, last = self._position()
+        due = step % self.val_interval == 0 or step == last
+        return self.runner.val_loop is not None and step >= max(self.val_begin, 1) and due
+
+    def _evaluate_if_due(self) -> None:
+        if self.evaluation_is_due():
+            self.runner.val_loop.run()
+
+
 @LOOPS.register_module()
-class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
+class EpochBasedTrainLoop(_EvaluatesOnTheWay, MMEngineEpochBasedTrainLoop):
+    """mmengine's loop of this name; a resumed run first does the evaluation that its checkpoint was written before.
+
+    Without it the best score, the patience of early stopping and a learning rate that waits for a plateau would not be those of a
+    run that never stopped.
+    """
+
+    def run(self) -> torch.nn.Module:
+        """Train until `max_epochs`, or until a hook stops it."""
+        self.runner.call_hook('before_train')
+        self._evaluate_if_due()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._evaluate_if_due()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _position(self) -> tuple[int, int]:
+        return self._epoch, self._max_epochs
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(_EvaluatesOnTheWay, MMEngineIterBasedTrainLoop):
     """mmengine's loop of this name; a resumed run tells the sampler where to start instead of reading every past batch.
+
+    It also does the evaluation first that its checkpoint was written before, as `EpochBasedTrainLoop` does.
 
     Args:
         runner: the runner that trains.
@@ -59,15 +104,99 @@ class IterBasedTrainLoop(MMEngineIterBasedTrainLoop):
         """Train until `max_iters`, or until a hook stops it."""
         self.dataloader.sampler.skip(self._iter * self.dataloader.batch_size)
         self.runner.call_hook('before_train')
+        self._evaluate_if_due()
         self.runner.call_hook('before_train_epoch')
-        batches = iter(self.dataloader)
+        batches: Iterator[Any] = iter(self.dataloader)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(batches))
-            self._decide_current_val_interval()
-            due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
-            if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
-                self.runner.val_loop.run()
+            self._evaluate_if_due()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
+
+    def _position(self) -> tuple[int, int]:
+        return self._iter, self._max_iters
+
+
+class EvaluationLoop(BaseLoop):
+    """What `ValLoop` and `TestLoop` share: predict the whole split, then let the metrics compare.
+
+    Args:
+        runner: the runner that evaluates.
+        dataloader: config of the split's data, or the loader.
+        evaluator: configs of the metrics, or the evaluator.
+        amp: predict in bfloat16 autocast, as `AutocastOptimWrapper` trains; the metrics compute in full precision.
+    """
+
+    split: ClassVar[str]
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | Mapping[str, Any],
+        evaluator: Evaluator | Mapping[str, Any] | Sequence[Any],
+        *,
+        amp: bool = False,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.evaluator = runner.build_evaluator(evaluator)
+        self.evaluator.dataset_meta = runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+        self.amp = amp
+        self._losses: dict[str, list[float]] = {}  # name -> its sum over images and their number
+
+    def run(self) -> dict[str, float]:
+        """Evaluate, and return the metrics; where the model reports losses, also their means over all images of all processes."""
+        call_hook, split = self.runner.call_hook, self.split
+        call_hook(f'before_{split}')
+        call_hook(f'before_{split}_epoch')
+        self.runner.model.eval()
+        self._losses.clear()
+        for number, batch in enumerate(self.dataloader):
+            call_hook(f'before_{split}_iter', batch_idx=number, data_batch=batch)
+            predictions = self._predict(batch)
+            self.evaluator.process(data_samples=predictions, data_batch=batch)
+            call_hook(f'after_{split}_iter', batch_idx=number, data_batch=batch, outputs=predictions)
+        metrics = self.evaluator.evaluate(len(self.dataloader.dataset)) | self._mean_losses()
+        call_hook(f'after_{split}_epoch', metrics=metrics)
+        call_hook(f'after_{split}')
+        return metrics
+
+    @torch.no_grad()
+    def _predict(self, batch: Any) -> Sequence[BaseDataElement]:
+        model = self.runner.model
+        with autocast_bfloat16(model, enabled=self.amp):
+            predictions = getattr(model, f'{self.split}_step')(batch)
+        last = predictions[-1]
+        if isinstance(last, BaseDataElement) and last.keys() == ['loss']:
+            predictions = predictions[:-1]
+            self._count_losses(last.loss, len(predictions))
+        return predictions
+
+    def _count_losses(self, losses: Mapping[str, Tensor], num_images: int) -> None:
+        for name, value in losses.items():
+            total = self._losses.setdefault(name, [0.0, 0.0])
+            total[0] += float(value) * num_images
+            total[1] += num_images
+
+    def _mean_losses(self) -> dict[str, float]:
+        if not self._losses:
+            return {}
+        totals = sum_over_processes([value for name in sorted(self._losses) for value in self._losses[name]])
+        means = {name: total / count for name, total, count in zip(sorted(self._losses), totals[::2], totals[1::2])}
+        return {**means, f'{self.split}_loss': sum(mean for name, mean in means.items() if 'loss' in name)}
+
+
+@LOOPS.register_module()
+class ValLoop(EvaluationLoop):
+    """Evaluates the validation split; see `EvaluationLoop`."""
+
+    split = 'val'
+
+
+@LOOPS.register_module()
+class TestLoop(EvaluationLoop):
+    """Evaluates the test split; see `EvaluationLoop`."""
+
+    split = 'test'
+    __test__ = False  # pytest would collect it

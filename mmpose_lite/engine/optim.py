@@ -1,4 +1,4 @@
-"""Optimizer wrappers that never wait for the device."""
+"""Optimizer wrappers that never wait for the device, and mixed precision."""
 
 import functools
 import logging
@@ -45,9 +45,14 @@ class AutocastOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Run the forward pass of a step in autocast."""
-        device = next(model.parameters()).device.type
-        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16, enabled=computes_bfloat16(device)):
+        with super().optim_context(model), autocast_bfloat16(model):
             yield
+
+
+def autocast_bfloat16(model: nn.Module, *, enabled: bool = True) -> torch.autocast:
+    """Return the context in which `model` computes in bfloat16, where its device multiplies such numbers itself."""
+    device = next(model.parameters()).device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled and computes_bfloat16(device))
 
 
 @functools.cache

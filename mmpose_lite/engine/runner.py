@@ -1,14 +1,14 @@
 """mmengine's Runner on today's torch: our registries, safe and atomic checkpoints, exact resume, CPU processes, channels-last."""
 
 import copy
-import inspect
 import itertools
 import logging
 import os
 import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_main_process
-from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.registry import FUNCTIONS
@@ -34,12 +33,15 @@ from mmpose_lite.checkpoints.weights import extract_state_dict, load_state
 from mmpose_lite.checkpoints.writing import save_checkpoint_atomic
 from mmpose_lite.datasets.collate import init_worker
 from mmpose_lite.engine.config import metric_configs
+from mmpose_lite.engine.evaluator import Evaluator
 from mmpose_lite.engine.hooks.monitor import MonitorHook
 from mmpose_lite.engine.hooks.progress import ProgressHook
 from mmpose_lite.engine.memory import crashes_channels_last, keep_freed_memory
 from mmpose_lite.engine.random_state import capture_rng_state, restore_rng_state
+from mmpose_lite.engine.resume import latest_checkpoint
+from mmpose_lite.engine.schedulers import resume_scheduler, scheduler_state
 from mmpose_lite.errors import ConfigError
-from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, SCOPE, PathError, Registry
+from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, SCOPE, PathError, Registry, check_arguments
 from mmpose_lite.version import __version__
 
 # Sections of mmengine's start-up report that go to the log file only.
@@ -53,6 +55,9 @@ _FILE_ONLY = (
 )
 
 _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint')
+
+_LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
+_RESUMED_INFO = ('best_', 'keep_ckpt_ids', 'early_stopping')
 
 _run_numbers = itertools.count(1)
 
@@ -78,6 +83,9 @@ class Runner(MMEngineRunner):
     def from_cfg(cls, cfg: Config) -> 'Runner':
         """Make the runner of a config that `load_config` read."""
         cfg = copy.deepcopy(cfg)
+        log_level = cfg.get('log_level', 'INFO')
+        if log_level not in _LOG_LEVELS:
+            raise ConfigError(f'config key `log_level`: must be one of {_LOG_LEVELS}, got {log_level!r}.')
         keys = (
             'train_dataloader',
             'val_dataloader',
@@ -95,6 +103,9 @@ class Runner(MMEngineRunner):
             'load_from',
             'visualizer',
         )
+        seed = cfg.get('randomness', {}).get('seed')
+        if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
+            raise ConfigError(f'config key `randomness.seed`: must be an integer from 0 to 2**32 - 1, got {seed!r}.')
         keep_freed_memory()
         by_epoch = 'max_iters' not in (cfg.get('train_cfg') or {})
         return cls(
@@ -104,9 +115,9 @@ class Runner(MMEngineRunner):
             launcher=cfg.get('launcher', 'none'),
             env_cfg=cfg.get('env_cfg', {}),
             log_processor=LogProcessor(**{'by_epoch': by_epoch, **cfg.get('log_processor', {})}),
-            log_level=cfg.get('log_level', 'INFO'),
+            log_level=log_level,
             default_scope=SCOPE,
-            randomness={'seed': None, **cfg.get('randomness', {})},
+            randomness={'seed': seed, **cfg.get('randomness', {})},
             # mmengine keeps logs and scalars by this name and a time in seconds: two runs of one process must not share them.
             experiment_name=f'{Path(cfg.filename or "run").stem}_{next(_run_numbers)}',
             cfg=cfg,
@@ -121,16 +132,8 @@ class Runner(MMEngineRunner):
     # ---- building, with our registries and the key that is wrong in every error ----
 
     def _build(self, registry: Registry, cfg: Any, path: str, **defaults: Any) -> Any:
-        try:
+        with _naming(path, cfg, ValueError, FileNotFoundError):
             return registry.build(cfg, **defaults)
-        except PathError as error:
-            error.prepend(path, cfg)
-            raise
-        except ConfigError:
-            raise
-        except (ValueError, FileNotFoundError) as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            raise ConfigError(f'config key `{path}`: {error} [{frame.filename}:{frame.lineno}]') from error
 
     def build_model(self, model: nn.Module | Mapping[str, Any]) -> nn.Module:
         """Build the network, in channels-last memory unless `channels_last=False`."""
@@ -178,14 +181,36 @@ class Runner(MMEngineRunner):
         workers = cfg.setdefault('num_workers', 0)
         cfg.setdefault('persistent_workers', workers > 0)
         cfg.setdefault('pin_memory', torch.cuda.is_available())
-        return DataLoader(
-            dataset,
-            sampler=sampler,
-            collate_fn=partial(FUNCTIONS.get(collate.pop('type')), **collate),
-            worker_init_fn=init_worker,
-            generator=generator,
-            **cfg,
-        )
+        function = FUNCTIONS.get(collate.pop('type'))
+        with _naming(name, cfg, ValueError, TypeError):
+            given = dict(sampler=sampler, worker_init_fn=init_worker, generator=generator, **cfg)
+            check_arguments(DataLoader, dict(dataset=dataset, **given), cfg)
+            return DataLoader(dataset, collate_fn=partial(function, **collate), **given)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimizer and its wrapper."""
+        with _naming('optim_wrapper', optim_wrapper, ValueError, TypeError):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedulers of learning rate and the like."""
+        with _naming('param_scheduler', scheduler, ValueError, TypeError):
+            return super().build_param_scheduler(scheduler)
+
+    def build_train_loop(self, loop: BaseLoop | Mapping[str, Any]) -> BaseLoop:
+        """Build the training loop: that of `type`, or by epochs or iterations as `by_epoch` says."""
+        if isinstance(loop, Mapping) and 'type' not in loop:
+            loop = dict(loop)
+            loop['type'] = 'EpochBasedTrainLoop' if loop.pop('by_epoch') else 'IterBasedTrainLoop'
+        return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: BaseLoop | Mapping[str, Any]) -> BaseLoop:
+        """Build the loop over the validation split; ours unless `type` says otherwise."""
+        return super().build_val_loop(loop if isinstance(loop, BaseLoop) else dict(dict(type='ValLoop'), **loop))
+
+    def build_test_loop(self, loop: BaseLoop | Mapping[str, Any]) -> BaseLoop:
+        """Build the loop over the test split; ours unless `type` says otherwise."""
+        return super().build_test_loop(loop if isinstance(loop, BaseLoop) else dict(dict(type='TestLoop'), **loop))
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
         """Build the metrics of a split."""
@@ -203,9 +228,10 @@ class Runner(MMEngineRunner):
     def register_hook(self, hook: Hook | Mapping[str, Any], priority: Any = None) -> None:
         """Build a hook and put it in its place; `priority` may stand in its config."""
         if isinstance(hook, Mapping):
-            cfg = dict(hook)
-            priority = cfg.pop('priority', priority)
-            hook = self._build(HOOKS, cfg, f'hook {cfg.get("type")}')
+            priority = hook.get('priority', priority)
+            hook = {key: value for key, value in hook.items() if key != 'priority'}
+        if not isinstance(hook, Hook):
+            hook = self._build(HOOKS, hook, f'hook {hook.get("type")}' if isinstance(hook, dict) else 'hook')
         super().register_hook(hook, priority)
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> Any:
@@ -325,15 +351,15 @@ class Runner(MMEngineRunner):
                 keypoint_meta=None if keypoint_meta is None else keypoint_meta.to_dict(),
             ),
             state_dict=model.state_dict(),
-            # What CheckpointHook reads when a run is resumed.
-            runtime={key: hub.get_info(key) for key in hub.runtime_info if key.startswith(('best_', 'keep_ckpt_ids'))},
+            # What CheckpointHook and EarlyStoppingHook read when a run is resumed.
+            runtime={key: hub.get_info(key) for key in hub.runtime_info if key.startswith(_RESUMED_INFO)},
             scalars={name: buffer for name, buffer in hub.log_scalars.items() if name.startswith('train/')},
             rng=capture_rng_state(),
         )
         if save_optimizer:
             checkpoint['optimizer'] = self.optim_wrapper.state_dict()
         if save_param_scheduler and self.param_schedulers is not None:
-            checkpoint['param_schedulers'] = [_without_functions(s.state_dict()) for s in self.param_schedulers]
+            checkpoint['param_schedulers'] = [scheduler_state(scheduler) for scheduler in self.param_schedulers]
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         save_checkpoint_atomic(checkpoint, os.path.join(out_dir, filename))
 
@@ -368,7 +394,7 @@ class Runner(MMEngineRunner):
         if resume_param_scheduler and self.param_schedulers is not None:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
             for scheduler, state in zip(self.param_schedulers, checkpoint.get('param_schedulers', ())):
-                _resume_scheduler(scheduler, state)
+                resume_scheduler(scheduler, state)
         if self.rank == 0 and 'rng' in checkpoint:
             restore_rng_state(checkpoint['rng'])
         elif self.seed is not None:  # the file holds the state of rank 0 alone; the others start anew from a seed of their own
@@ -376,37 +402,16 @@ class Runner(MMEngineRunner):
         self.logger.info(f'resumed {filename} after epoch {meta["epoch"]}, iteration {meta["iter"]}')
 
 
-def latest_checkpoint(work_dir: Path) -> Path | None:
-    """Return the checkpoint to resume from: the one `last_checkpoint` names, or else the newest epoch or iteration."""
-    note = work_dir / 'last_checkpoint'
-    if note.is_file():
-        named = Path(note.read_text(errors='replace').strip())
-        for candidate in (named, work_dir / named.name):  # the work dir may have been moved
-            if candidate.is_file():
-                return candidate
-    numbered = [
-        p for p in work_dir.glob('*.pth') if p.stem.split('_')[0] in ('epoch', 'iter') and p.stem.split('_')[-1].isdigit()
-    ]
-    return max(numbered, key=lambda p: int(p.stem.split('_')[-1]), default=None)
-
-
-def resume_seed(checkpoint: str | Path, *, trust: bool = False) -> int | None:
-    """Return the seed of the run that wrote a checkpoint; order and augmentation of the data follow from it."""
-    content = load_checkpoint_file(checkpoint, trust=trust)
-    return content.get('meta', {}).get('seed') if isinstance(content, Mapping) else None
-
-
-def _resume_scheduler(scheduler: Any, state: Mapping[str, Any]) -> None:
-    """Take over how far a scheduler has come; what its config sets stays, since a longer run has another `end`."""
-    set_by_config = {name for cls in type(scheduler).__mro__ for name in inspect.signature(cls.__init__).parameters}
-    set_by_config |= {'_schedule_phases', 'cumulative_periods'}  # mmengine makes them of arguments
-    scheduler.load_state_dict({k: v for k, v in state.items() if k not in set_by_config or k == 'last_step'})
-    position = scheduler._global_step
-    if scheduler.begin <= position < scheduler.end and scheduler.last_step < position - scheduler.begin:
-        scheduler._global_step -= 1
-        scheduler.step()  # the step that the earlier `end` kept it from
-
-
-def _without_functions(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a scheduler's state without its functions (OneCycleLR's annealing), which its constructor sets anyway."""
-    return {key: value for key, value in state.items() if not inspect.isroutine(value)}
+@contextmanager
+def _naming(path: str, cfg: Any, *expected: type[Exception]) -> Iterator[None]:
+    """Name the config key in the errors of what is built from it; those of the `expected` types become ConfigErrors."""
+    try:
+        yield
+    except PathError as error:
+        error.prepend(path, cfg)
+        raise
+    except ConfigError:
+        raise
+    except expected as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(f'config key `{path}`: {error} [{frame.filename}:{frame.lineno}]') from error

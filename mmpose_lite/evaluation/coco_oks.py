@@ -15,6 +15,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmpose_lite.errors import MetricError
 from mmpose_lite.evaluation.coco_eval import STAT_NAMES, coco_ground_truth, coco_keypoint_stats, instance_scores
 from mmpose_lite.evaluation.report import examples, mismatch, text_table
 from mmpose_lite.ops.oks import keypoint_similarity, oks_nms, pairwise_oks, soft_oks_nms
@@ -161,7 +162,7 @@ class CocoMetric(BaseMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the figures by their names of `STAT_NAMES`; an empty dict when `format_only`."""
         if not results:
-            raise ValueError('CocoMetric: there is nothing to evaluate. The dataset is empty, or `process` was never called.')
+            raise MetricError('CocoMetric: there is nothing to evaluate. The dataset is empty, or `process` was never called.')
         meta = self._meta()
         if not self.format_only and self._ground_truth is None:
             self._ground_truth = self._load_ground_truth(meta)

@@ -12,6 +12,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmpose_lite.errors import MetricError
 from mmpose_lite.evaluation.report import examples, mismatch, text_table
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import KeypointMeta
@@ -101,7 +102,7 @@ def _stack(results: Sequence[Mapping[str, Any]], metric: str) -> tuple[np.ndarra
         ValueError: there are none, K is not the same everywhere, or nothing is labelled.
     """
     if not results:
-        raise ValueError(f'{metric}: there is nothing to evaluate. The dataset is empty, or `process` was never called.')
+        raise MetricError(f'{metric}: there is nothing to evaluate. The dataset is empty, or `process` was never called.')
     ks = sorted({r['gt'].shape[1] for r in results})
     if len(ks) > 1:
         raise mismatch(

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from terminaltables import AsciiTable
 
+from mmpose_lite.errors import MetricError
+
 _MAX_EXAMPLES = 5
 
 
@@ -20,7 +22,7 @@ def examples(values: Iterable[object]) -> str:
     return ', '.join(repr(v) for v in values[:_MAX_EXAMPLES]) + more
 
 
-def mismatch(message: str, rows: Iterable[Sequence[object]], *, reference: str, advice: str) -> ValueError:
+def mismatch(message: str, rows: Iterable[Sequence[object]], *, reference: str, advice: str) -> MetricError:
     """Return the error of a metric that cannot compare predictions with the ground truth.
 
     Args:
@@ -30,4 +32,4 @@ def mismatch(message: str, rows: Iterable[Sequence[object]], *, reference: str, 
         advice: what the user can do.
     """
     table = text_table(('what', 'in predictions', f'in {reference}', 'examples'), rows)
-    return ValueError(f'{message}{table}\nWhat to do: {advice}')
+    return MetricError(f'{message}{table}\nWhat to do: {advice}')

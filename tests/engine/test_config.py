@@ -166,7 +166,7 @@ def test_missing_files(tmp_path: Path) -> None:
         load_config(tmp_path / 'resnet5.py')
     with pytest.raises(ConfigError, match=r"absent\.py' does not exist\.$"):
         load_config(tmp_path / 'no' / 'absent.py')
-    with pytest.raises(ConfigError, match='does not exist'):
+    with pytest.raises(ConfigError, match='is a folder'):
         load_config(tmp_path)  # a folder
 
 

@@ -3,6 +3,10 @@
 import json
 import os
 import re
+import signal
+import socket
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import torch
 
 from mmpose_lite.engine.launch import LaunchError, init_distributed, launch_workers
 from tests import tiny
+from tests.conftest import REPO
 from tests.tiny import rows, start, weights, write_config
 
 RANK = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
@@ -84,6 +89,58 @@ def test_a_loss_that_is_no_number_in_one_process(tmp_path: Path) -> None:
     assert all(value.isfinite().all() for value in weights(tmp_path / 'run' / 'epoch_1.pth').values())
 
 
+# ------------------------------------------------------------------------------------- errors that all processes have
+TOGETHER = """
+import sys
+from mmengine.evaluator import BaseMetric
+from mmengine.dist import get_rank
+from mmpose_lite.apis.cli import run_command
+from mmpose_lite.apis.train import DataError
+from mmpose_lite.engine.evaluator import Evaluator
+from mmpose_lite.engine.launch import init_distributed, raise_together, sum_over_processes
+
+class Failing(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.append(1)
+
+    def compute_metrics(self, results):
+        assert get_rank() == 0 and len(results) == 2
+        raise LookupError('no such keypoint')
+
+def main(argv):
+    init_distributed('pytorch', 'cpu')
+    assert sum_over_processes([get_rank() + 1, 10]) == [3, 20]
+    raise_together(None)
+    if argv[0] == 'data':
+        raise_together(DataError('bad boxes') if get_rank() == 1 else None)
+    evaluator = Evaluator([Failing()])
+    evaluator.process([], [])
+    evaluator.evaluate(2)
+
+sys.exit(run_command(main, sys.argv[1:]))
+"""
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(('localhost', 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(('case', 'told'), [('data', 'error: bad boxes\n'), ('metric', 'LookupError: no such keypoint\n')])
+def test_all_processes_end_with_the_error_of_one(case: str, told: str) -> None:
+    """With exit code 1; the first one tells it, whoever had it, and none waits to be ended."""
+    env = {**os.environ, 'MASTER_ADDR': 'localhost', 'MASTER_PORT': free_port(), 'WORLD_SIZE': '2', 'OMP_NUM_THREADS': '1'}
+    command = [sys.executable, '-c', TOGETHER, case]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPO)
+    both = [subprocess.Popen(command, env={**env, 'RANK': rank, 'LOCAL_RANK': rank}, **pipes) for rank in '01']
+    (_, first), (_, second) = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [1, 1], (first, second)
+    assert first.endswith(told)
+    assert ('Traceback' in first) == (case == 'metric')  # of what is not expected
+    assert told not in second
+
+
 # ------------------------------------------------------------------------------------------------------- wrong calls
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without a GPU')
 def test_more_gpus_than_there_are(config: Path, tmp_path: Path) -> None:
@@ -126,11 +183,29 @@ def test_workers_get_their_environment(tmp_path: Path) -> None:
         "import os, sys\nopen(os.path.join(sys.argv[1], os.environ['RANK']), 'w').write(os.environ['WORLD_SIZE'])\n"
         "sys.exit(int(os.environ['RANK']) * int(sys.argv[2]))"
     )
+    before = signal.getsignal(signal.SIGTERM)
     launch_workers([str(script), str(tmp_path), '0'], 2)
+    assert signal.getsignal(signal.SIGTERM) is before  # the elastic launcher leaves its own
     assert [(tmp_path / rank).read_text() for rank in '01'] == ['2', '2']
     with pytest.raises(LaunchError, match='process 1 of 2 failed with exit code 2') as caught:
         launch_workers([str(script), str(tmp_path), '2'], 2)
     assert caught.value.exit_code == 2
+
+
+def test_ctrl_c_ends_all(tmp_path: Path) -> None:
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'import os, signal, sys, time\n'
+        "open(os.path.join(sys.argv[1], os.environ['RANK']), 'w').write(str(os.getpid()))\n"
+        "while not all(os.path.exists(os.path.join(sys.argv[1], rank)) for rank in '01'):\n    time.sleep(0.05)\n"
+        "if os.environ['RANK'] == '1':\n    os.kill(os.getppid(), signal.SIGINT)\n"
+        'time.sleep(100)'
+    )
+    with pytest.raises(KeyboardInterrupt, match='got signal'):
+        launch_workers([str(script), str(tmp_path)], 2)
+    for rank in '01':
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / rank).read_text()), 0)
 
 
 # ------------------------------------------------------------------------------------------------- other launchers

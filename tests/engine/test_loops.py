@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from mmpose_lite.engine.loops import IterBasedTrainLoop
+from mmpose_lite.engine.loops import IterBasedTrainLoop, TestLoop, ValLoop
 from mmpose_lite.engine.runner import Runner
 from mmpose_lite.errors import ConfigError
 from tests.tiny import make_runner, rows, write_config
@@ -57,6 +58,30 @@ def test_dynamic_intervals(config: Path, tmp_path: Path) -> None:
     runner = make_runner(config, tmp_path, train_cfg=dict(val_interval=4, dynamic_intervals=[(5, 1)], max_iters=6))
     runner.train()
     assert [row['iter'] for row in rows(tmp_path, 'val')] == [4, 5, 6]
+
+
+def test_losses_in_evaluation_are_means_over_images(config: Path, tmp_path: Path) -> None:
+    """5 images in batches of 2, 2 and 1 give the loss of one batch of 5: the last image counts as much as the others."""
+    found = []
+    for size in (2, 5):
+        runner = make_runner(config, tmp_path, val_dataloader__batch_size=size, model__test_cfg=dict(with_loss=True))
+        torch.manual_seed(0)
+        runner.model.init_weights()
+        found.append(runner.val()['val_loss'])
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert found[0] > 0
+
+
+def test_a_loop_without_a_type_is_ours(config: Path, tmp_path: Path) -> None:
+    """mmengine takes its own then."""
+    runner = make_runner(config, tmp_path)
+    built = [
+        runner.build_train_loop(dict(by_epoch=False, max_iters=3)),
+        runner.build_val_loop(dict()),
+        runner.build_test_loop(dict(amp=True)),
+    ]
+    assert [type(loop) for loop in built] == [IterBasedTrainLoop, ValLoop, TestLoop]
+    assert built[2].amp
 
 
 def test_a_sampler_that_ends_is_refused(config: Path, tmp_path: Path) -> None:

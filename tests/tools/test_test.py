@@ -10,6 +10,7 @@ import torch
 from mmpose_lite.engine.config import load_config
 from mmpose_lite.registry import MODELS
 from tests import tiny
+from tests.parts import DtypeHook
 from tests.tiny import start, write_config
 
 
@@ -60,6 +61,15 @@ def test_twice_the_same(config: Path, checkpoint: Path, tmp_path: Path) -> None:
     assert metrics[1].pop('loss_kpt') > 0
     assert metrics[1].pop('test_loss') > 0
     assert metrics[0] == metrics[1] == metrics[2]
+
+
+def test_amp(config: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network computes in bfloat16 when it is asked to, and in float32 otherwise."""
+    monkeypatch.setattr('mmpose_lite.engine.optim.computes_bfloat16', lambda device: True)  # whatever this machine has
+    for arguments, dtype in (((), torch.float32), (('--amp',), torch.bfloat16)):
+        hooks = tiny.options({'custom_hooks': [dict(type='DtypeHook')]})
+        assert tiny.call('test', config, checkpoint, *arguments, '--work-dir', tmp_path, *hooks) == 0
+        assert DtypeHook.seen == {('eval', dtype)}
 
 
 def test_wrong_calls_exit_2(config: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,6 +1,6 @@
 """Hooks of the runner."""
 
-from mmpose_lite.engine.hooks.best import CheckpointHook, EarlyStoppingHook
+from mmpose_lite.engine.hooks.checkpoint import CheckpointHook, EarlyStoppingHook
 from mmpose_lite.engine.hooks.draw import DrawPredictionsHook
 from mmpose_lite.engine.hooks.draw_detection import DrawDetectionHook
 from mmpose_lite.engine.hooks.draw_segmentation import DrawSegmentationHook

@@ -37,9 +37,13 @@ class LogHook(Hook):
 
     @master_only
     def before_train(self, runner: Any) -> None:
-        """Begin new files; a resumed run keeps the rows up to its checkpoint, for it repeats what came after."""
+        """Begin new files; a resumed run keeps the rows up to its checkpoint, for it repeats what came after.
+
+        The evaluation at its checkpoint comes after it, too.
+        """
         log, table = (Path(runner.work_dir) / name for name in (JSON_LOG, CSV_LOG))
-        rows = [row for row in read_log(log) if row.get('iter', 0) <= runner.iter] if runner.iter and log.exists() else []
+        rows = read_log(log) if runner.iter and log.exists() else []
+        rows = [row for row in rows if row.get('iter', 0) < runner.iter + (row.get('split') == 'train')]
         for path in (log, table):
             path.unlink(missing_ok=True)
         for row in rows:
