@@ -76,8 +76,8 @@ def benchmark_infer(
     for name, values in seconds.items():
         report.add(name, [sizes[name] / s for s in values], 'images/s')
     if compare is not None:
-        first, second = chosen
-        for size, suffix in itertools.product(batch_sizes, suffixes):
+        first, *others = chosen
+        for size, suffix, second in itertools.product(batch_sizes, suffixes, others):
             pair = (seconds[f'{name}{suffix}, batch {size}: whole'] for name in (first, second))
             report.add_ratio(f'{second} / {first}{suffix}, batch {size}, speed', *pair)
     memory, what = peak_memory(device)

@@ -13,7 +13,7 @@ from mmpose_lite.structures import ClassMeta, KeypointMeta
 
 Batch = dict[str, Any]
 
-COMPARISONS = ('amp', 'channels-last')
+COMPARISONS = ('amp', 'channels-last', 'all')
 
 
 def made_up_batch(cfg: Config, batch_size: int) -> Batch:
@@ -93,4 +93,7 @@ def variants(amp: bool, compare: str | None) -> dict[str, dict[str, bool]]:
         return {'fp32': dict(amp=False, channels_last=True), 'amp': dict(amp=True, channels_last=True)}
     if compare == 'channels-last':
         return {'channels-last': dict(amp=amp, channels_last=True), 'contiguous': dict(amp=amp, channels_last=False)}
+    if compare == 'all':
+        contiguous = dict(amp=False, channels_last=False)  # how others train
+        return {'contiguous': contiguous, **variants(amp, 'amp')}
     return {'amp' if amp else 'fp32': dict(amp=amp, channels_last=True)}

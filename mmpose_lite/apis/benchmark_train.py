@@ -201,7 +201,8 @@ def benchmark_train(
         cfg: as `load_config` returns it.
         device: 'cpu' or 'cuda', the one chosen by `apis.cli.choose_device`.
         amp: mixed precision.
-        compare: 'amp': float32 and mixed precision in turns; 'channels-last': the two memory formats in turns.
+        compare: 'amp': float32 and mixed precision in turns; 'channels-last': the two memory formats in turns; 'all': contiguous
+            float32, and the first two.
         synthetic: made-up batches; nothing is read, and the loader is not measured.
         iterations: of each measurement.
         repeats: of each measurement.
@@ -232,8 +233,9 @@ def benchmark_train(
         for name, training in trainings.items():
             _report_training(report, name, training, batch_size)
         if compare is not None:
-            (first, a), (second, b) = trainings.items()
-            report.add_ratio(f'{second} / {first}, speed', a.seconds['bare'], b.seconds['bare'])
+            (first, a), *others = trainings.items()
+            for second, b in others:
+                report.add_ratio(f'{second} / {first}, speed', a.seconds['bare'], b.seconds['bare'])
         first_training = next(iter(trainings.values()))
         if not synthetic:
             _report_loader(report, first_training, cfg, iterations, repeats)

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import errno
 import os
 import sys
 import traceback
@@ -94,7 +95,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         from mmpose_lite.errors import ConfigError, RunError
         from mmpose_lite.registry import PathError
 
-        expected = isinstance(error, ConfigError | PathError | RunError)
+        expected = isinstance(error, ConfigError | PathError | RunError) or _is_of_the_disk(error)
         shared = getattr(error, 'in_every_process', False)
         if not expected and not shared:
             raise
@@ -105,7 +106,15 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
                 traceback.print_exception(error)
         if shared:
             _leave_processes()  # first all are told, then all end
-        return error.exit_code if isinstance(error, RunError) else 2 if expected else 1
+        if isinstance(error, RunError):
+            return error.exit_code
+        return 2 if isinstance(error, ConfigError | PathError) else 1
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Return whether a file could not be written: no space, no right."""
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+    return isinstance(error, OSError) and error.errno in codes
 
 
 def _leave_processes() -> None:

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmpose_lite.apis.check import check_config
 from mmpose_lite.engine.config import ConfigError, check_host_parts, takes
 from mmpose_lite.engine.launch import raise_together
-from mmpose_lite.engine.resume import latest_checkpoint, resume_seed
 from mmpose_lite.engine.runner import Runner
+from mmpose_lite.engine.work_dir import latest_checkpoint, make_work_dir, resume_seed
 from mmpose_lite.errors import RunError
 from mmpose_lite.registry import LOOPS
 from mmpose_lite.zoo.names import find_checkpoint
@@ -37,6 +37,7 @@ def train(cfg: Config) -> Runner:
     if missing:
         raise ConfigError(f'{cfg.filename}: training needs {", ".join(f"`{key}`" for key in missing)}.')
     check_host_parts(cfg)
+    make_work_dir(cfg.work_dir)
     if cfg.get('load_from'):
         cfg.load_from = str(find_checkpoint(cfg.load_from))
     if cfg.get('resume') and cfg.get('randomness', {}).get('seed') is None:
@@ -94,6 +95,7 @@ def test(cfg: Config, checkpoint: str | Path) -> dict[str, Any]:
     if missing:
         raise ConfigError(f'{cfg.filename}: testing needs {", ".join(f"`{key}`" for key in missing)}.')
     check_host_parts(cfg)
+    make_work_dir(cfg.work_dir)
     for key in (
         'train_dataloader',
         'train_cfg',

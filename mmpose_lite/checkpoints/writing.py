@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mmpose_lite.checkpoints.plain import to_plain
+from mmpose_lite.errors import RunError
 
 _TEMPORARY = re.compile(r'\..+\.(\d+)\.writing')  # .epoch_3.pth.<process id>.writing
 
@@ -22,7 +23,7 @@ def save_checkpoint_atomic(state: Mapping[str, Any], path: str | Path) -> None:
 
     Raises:
         TypeError: `state` holds something that is not plain (see `to_plain`); nothing is written.
-        RuntimeError: the file cannot be written, e.g. because the disk is full; a file already at `path` is untouched.
+        RunError: the file cannot be written, e.g. because the disk is full; a file already at `path` is untouched.
     """
     path = Path(path)
     plain = to_plain(state)
@@ -39,7 +40,7 @@ def save_checkpoint_atomic(state: Mapping[str, Any], path: str | Path) -> None:
         written = temporary.stat().st_size if temporary.exists() else 0
         temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
-        raise RuntimeError(
+        raise RunError(
             f'The checkpoint {path} could not be written: {error}. {written / 1e6:.1f} MB of it were written and are removed '
             f'again; {free / 1e6:.1f} MB are free in {path.parent}. An older file of that name is untouched.'
         ) from error

@@ -38,8 +38,8 @@ from mmpose_lite.engine.hooks.monitor import MonitorHook
 from mmpose_lite.engine.hooks.progress import ProgressHook
 from mmpose_lite.engine.memory import crashes_channels_last, keep_freed_memory
 from mmpose_lite.engine.random_state import capture_rng_state, restore_rng_state
-from mmpose_lite.engine.resume import latest_checkpoint
 from mmpose_lite.engine.schedulers import resume_scheduler, scheduler_state
+from mmpose_lite.engine.work_dir import latest_checkpoint
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, SCOPE, PathError, Registry, check_arguments
 from mmpose_lite.version import __version__

@@ -1,6 +1,7 @@
 """What the command lines share: values, exit codes, devices, processes."""
 
 import argparse
+import errno
 import os
 import subprocess
 import sys
@@ -89,6 +90,11 @@ def test_options_without_key_or_value(pair: str, capsys: pytest.CaptureFixture[s
         (UnknownTypeError('no backbone is called `X`.'), 2, 'error: no backbone is called `X`.\n'),
         (ArgumentError('X has no argument `y`.'), 2, 'error: X has no argument `y`.\n'),
         (RunError('the loss is no number.'), 1, 'error: the loss is no number.\n'),
+        (
+            OSError(errno.ENOSPC, 'No space left on device', '/run/log.csv'),
+            1,
+            "error: [Errno 28] No space left on device: '/run/log.csv'\n",
+        ),
         (KeyboardInterrupt(), 1, 'interrupted\n'),
     ],
 )

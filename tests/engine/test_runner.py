@@ -11,8 +11,8 @@ from mmengine.config import Config
 
 from mmpose_lite.apis.train import check_before_training, train
 from mmpose_lite.engine.config import load_config
-from mmpose_lite.engine.resume import latest_checkpoint, resume_seed
 from mmpose_lite.engine.runner import Runner
+from mmpose_lite.engine.work_dir import latest_checkpoint, resume_seed
 from mmpose_lite.errors import ConfigError
 from tests import tiny
 from tests.parts import DtypeHook

@@ -85,13 +85,13 @@ def test_data(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> No
 
 def test_train_leaves_nothing_behind(config: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob('*'))
-    content = measure(tmp_path, 'train', config, '--device', 'cpu', '--iterations', 2, '--compare', 'amp')
+    content = measure(tmp_path, 'train', config, '--device', 'cpu', '--iterations', 2, '--compare', 'all')
     rows = content['rows']
-    for variant in ('fp32', 'amp'):
+    for variant in ('contiguous', 'fp32', 'amp'):
         for part in ('to device, normalise', 'forward', 'backward', 'optimiser', "host's time in hooks"):
             assert rows[f'{variant}: {part}']['median'] > 0
         assert rows[f'{variant}: steps alone']['unit'] == 'images/s'
-    assert 'amp / fp32, speed' in rows
+    assert {'fp32 / contiguous, speed', 'amp / contiguous, speed'} <= rows.keys()
     assert 0 <= rows['waiting for data']['median'] <= 100
     assert any('peak memory' in note for note in content['notes'])
     assert sorted(tmp_path.rglob('*')) == sorted([*before, tmp_path / 'out.json'])

@@ -109,6 +109,13 @@ def test_wrong_calls_exit_2(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(('folder', 'reason'), [('a_file', 'File exists'), ('a_file/run', 'Not a directory')])
+def test_a_work_dir_that_cannot_be(config: Path, tmp_path: Path, folder: str, reason: str, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / 'a_file').touch()
+    assert tiny.train(config, tmp_path / folder) == 2
+    assert f"{folder}' cannot be used: {reason}. Choose another one with --work-dir." in capsys.readouterr().err
+
+
 def test_what_argparse_refuses_exits_2(config: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         tiny.call('train', config, '--device', 'tpu')

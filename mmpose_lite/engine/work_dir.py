@@ -1,9 +1,26 @@
-"""Which checkpoint a run goes on from."""
+"""The folder of a run, and which checkpoint in it to go on from."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from mmpose_lite.checkpoints.reading import load_checkpoint_file
+from mmpose_lite.errors import ConfigError
+
+
+def make_work_dir(folder: str | Path) -> None:
+    """Make the folder of a run, before anything has taken time.
+
+    Raises:
+        ConfigError: it cannot be made, or not be written into.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        reason = '' if os.access(folder, os.W_OK | os.X_OK) else 'it may not be written'
+    except OSError as error:
+        reason = f'{error.strerror}'
+    if reason:
+        raise ConfigError(f'the work dir {str(folder)!r} cannot be used: {reason}. Choose another one with --work-dir.')
 
 
 def latest_checkpoint(work_dir: Path) -> Path | None:
