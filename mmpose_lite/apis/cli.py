@@ -11,7 +11,7 @@ from typing import Any
 
 
 class OptionsAction(argparse.Action):
-    """Collect `key.sub=value` pairs into a dict. Values are Python literals; anything else is text; a,b is a list."""
+    """Collect `key.sub=value` pairs into a dict; see `parse_value`."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
@@ -25,10 +25,21 @@ class OptionsAction(argparse.Action):
         setattr(namespace, self.dest, options)
 
 
+class _DictCalls(ast.NodeTransformer):
+    """Turns `dict(key=value)`, as configs write it, into a literal."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        names = [keyword.arg for keyword in node.keywords]
+        if not isinstance(node.func, ast.Name) or node.func.id != 'dict' or node.args or None in names:
+            return node
+        return ast.Dict([ast.Constant(name) for name in names], [keyword.value for keyword in node.keywords])
+
+
 def parse_value(text: str) -> Any:
-    """Return the Python literal in `text`, a list for a,b,c, or the text itself."""
+    """Return the Python literal in `text`, `dict(key=value)` included; a list for a,b,c; or the text itself."""
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(_DictCalls().visit(ast.parse(text.strip(), mode='eval')))
     except (ValueError, SyntaxError, TypeError):
         pass
     if text.lower() in ('true', 'false', 'none'):

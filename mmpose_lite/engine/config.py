@@ -137,7 +137,7 @@ def metric_configs(evaluator: Any) -> list[Any]:
         return []
     if isinstance(evaluator, Mapping):
         return metric_configs(evaluator['metrics']) if 'metrics' in evaluator else [evaluator]
-    return list(evaluator)
+    return list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
 
 
 def check_host_parts(cfg: Config) -> None:
@@ -181,6 +181,8 @@ def hand_down(cfg: Config) -> None:
     """
 
     def give(registry: Registry, part: Any, where: str, values: Mapping[str, Any]) -> None:
+        if not isinstance(part, Mapping):
+            raise ConfigError(f'config key `{where}`: must be a dict with the key `type`, got {part!r}.')
         try:
             for name, value in values.items():
                 if value is not None and part.get(name) is None and takes(registry, part, name):
