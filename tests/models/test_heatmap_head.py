@@ -206,5 +206,5 @@ def test_wrong_calls() -> None:
         build(codec=None).loss(feats, two_people())
     with pytest.raises(ValueError, match=r'gives maps of \(B, K, H, W\) = \(2, 3, 32, 24\), the targets are \(2, 3, 16, 12\)'):
         build().loss((torch.rand(2, 8, 8, 6),), two_people())
-    with pytest.raises(ValueError, match='check `out_channels`'):
+    with pytest.raises(ValueError, match='check `meta`, `out_channels`'):
         build(out_channels=4).loss(feats, two_people())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mmpose_lite.datasets import pose_collate
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.heads.pose.heatmap_head import HeatmapHead
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps
 from mmpose_lite.registry import BACKBONES, CODECS, HEADS, MODELS, NECKS, TRANSFORMS
@@ -309,4 +310,6 @@ def test_wrong_calls() -> None:
     for mode in ('loss', 'predict'):
         with pytest.raises(ValueError, match=f"mode '{mode}' needs `data_samples`, the people in the inputs, got None"):
             model(inputs, mode=mode)
+        with pytest.raises(ConfigError, match=r'`head\.codec\.input_size`, \(64, 96\), got \(48, 96\); give TopdownAffine'):
+            model(inputs[..., :48], crops(BOXES)['data_samples'], mode=mode)
     assert not model.head.seen

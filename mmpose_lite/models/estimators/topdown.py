@@ -10,6 +10,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.estimators.pose_estimator import PoseEstimator
 from mmpose_lite.registry import MODELS
 from mmpose_lite.structures import PoseDataSample, SampleBatch
@@ -24,6 +25,21 @@ class TopdownPoseEstimator(PoseEstimator):
     """
 
     test_options: ClassVar[Mapping[str, Any]] = MappingProxyType({**PoseEstimator.test_options, 'shift_heatmap': False})
+
+    def forward(self, inputs: Tensor, data_samples: SampleBatch | None = None, mode: str = 'tensor') -> Any:
+        """Run the network; see `PoseEstimator.forward`.
+
+        Raises:
+            ConfigError: in 'loss' and 'predict', the crops are not of the codec's size, so keypoints would be scaled wrongly.
+        """
+        wanted = getattr(getattr(self.head, 'codec', None), 'input_size', None)
+        given = (inputs.shape[-1], inputs.shape[-2])
+        if mode != 'tensor' and wanted is not None and given != tuple(wanted):
+            raise ConfigError(
+                f'TopdownPoseEstimator: crops must have the size (w, h) of `head.codec.input_size`, {tuple(wanted)}, got '
+                f'{given}; give TopdownAffine in the pipeline the same `input_size`.'
+            )
+        return super().forward(inputs, data_samples, mode)
 
     @property
     def input_frame(self) -> str:

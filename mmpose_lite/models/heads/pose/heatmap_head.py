@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.pose.heatmap_layers import check_lengths, deconv_layers, init_normal
 from mmpose_lite.models.keypoint_channels import keypoint_channels
@@ -91,9 +92,9 @@ class HeatmapHead(BaseModule):
         keypoints, visible = data_samples.keypoints_input, data_samples.keypoints_visible
         target, weight = self._codec().encode(keypoints[:, None], visible[:, None])
         if pred.shape != target.shape:
-            raise ValueError(
+            raise ConfigError(
                 f'HeatmapHead: the network gives maps of (B, K, H, W) = {tuple(pred.shape)}, the targets are '
-                f'{tuple(target.shape)}; check `out_channels`, the deconvolutions and `codec.heatmap_size` (w, h).'
+                f'{tuple(target.shape)}; check `meta`, `out_channels`, the deconvolutions and `codec.heatmap_size` (w, h).'
             )
         return {'loss_kpt': self.loss_module(pred, target, weight), 'acc_pose': heatmap_accuracy(pred, target, weight)}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.keypoint_channels import keypoint_channels
 from mmpose_lite.ops.heatmap_accuracy import heatmap_accuracy
@@ -80,9 +81,9 @@ class MultiStageHead(BaseModule):
         total = preds[0].new_zeros(())
         for pred, target, factor, loss_module in zip(preds, targets, self.stage_weights, self.loss_module):
             if pred.shape != target.shape:
-                raise ValueError(
+                raise ConfigError(
                     f'{type(self).__name__}: the network gives maps of (B, K, H, W) = {tuple(pred.shape)}, the targets are '
-                    f'{tuple(target.shape)}; check `out_channels` and `codec.heatmap_size` (w, h).'
+                    f'{tuple(target.shape)}; check `meta`, `out_channels` and `codec.heatmap_size` (w, h).'
                 )
             total = total + factor * loss_module(pred, target, weight)
         return {'loss_kpt': total, 'acc_pose': heatmap_accuracy(preds[-1], targets[-1], weight)}
