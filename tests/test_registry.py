@@ -133,7 +133,7 @@ def test_an_unknown_type_names_the_kind_near_names_and_the_places_looked_at() ->
     assert 'Looked in mmpose_lite.models.backbones; a class of your own is found once `custom_imports`' in str(caught.value)
     with pytest.raises(UnknownTypeError, match=r"Looked in mmpose_lite\.evaluation and mmengine's own"):
         METRICS.build(dict(type='Nonsense'))
-    with pytest.raises(UnknownTypeError, match=r'known names: Bag, Box, Shelf\. Looked in the registry'):
+    with pytest.raises(UnknownTypeError, match=r'known names: Bag, Box, Shelf, Typed\. Looked in the registry'):
         BOXES.build(dict(type='Xyzzy'))
 
 

@@ -94,7 +94,10 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
             ('CONFIG', '--cfg-options', 'train_dataloader.batchsize=2'),
             'config key `train_dataloader`: DataLoader has no argument `batchsize`; did you mean `batch_size`',
         ),
-        (('CONFIG', '--cfg-options', 'train_dataloader.batch_size=two'), 'DataLoader: `batch_size` must be an integer or None'),
+        (
+            ('CONFIG', '--cfg-options', 'train_dataloader.batch_size=two'),
+            'config key `train_dataloader`: batch_size should be a positive integer',
+        ),
         (('CONFIG', '--cfg-options', 'train_dataloader.num_workers=-1'), 'config key `train_dataloader`: num_workers option'),
         (('CONFIG', '--cfg-options', 'default_hooks.timer.type=IterTimeHook'), '`IterTimeHook`; nearest names: `IterTimerHook`'),
     ],
