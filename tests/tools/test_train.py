@@ -96,7 +96,7 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
         ),
         (
             ('CONFIG', '--cfg-options', 'train_dataloader.batch_size=two'),
-            'config key `train_dataloader`: batch_size should be a positive integer',
+            '`train_dataloader`: batch_size should be a positive',
         ),
         (('CONFIG', '--cfg-options', 'train_dataloader.num_workers=-1'), 'config key `train_dataloader`: num_workers option'),
         (('CONFIG', '--cfg-options', 'default_hooks.timer.type=IterTimeHook'), '`IterTimeHook`; nearest names: `IterTimerHook`'),
