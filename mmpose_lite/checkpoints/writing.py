@@ -41,7 +41,7 @@ def save_checkpoint_atomic(state: Mapping[str, Any], path: str | Path) -> None:
         temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         raise RunError(
-            f'The checkpoint {path} could not be written: {error}. {written / 1e6:.1f} MB of it were written and are removed '
+            f'The checkpoint {path} could not be written: {_reason(error)}. {written / 1e6:.1f} MB of it were written and are removed '
             f'again; {free / 1e6:.1f} MB are free in {path.parent}. An older file of that name is untouched.'
         ) from error
     except BaseException:
@@ -53,6 +53,14 @@ def save_checkpoint_atomic(state: Mapping[str, Any], path: str | Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the words of the operating system, where torch's own hide them."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    return str(cause or error)
 
 
 def _remove_stale_temporaries(folder: Path) -> None:
