@@ -41,8 +41,8 @@ def save_checkpoint_atomic(state: Mapping[str, Any], path: str | Path) -> None:
         temporary.unlink(missing_ok=True)
         free = shutil.disk_usage(path.parent).free
         raise RunError(
-            f'The checkpoint {path} could not be written: {_reason(error)}. {written / 1e6:.1f} MB of it were written and are removed '
-            f'again; {free / 1e6:.1f} MB are free in {path.parent}. An older file of that name is untouched.'
+            f'The checkpoint {path} could not be written: {_reason(error)}. {written / 1e6:.1f} MB of it were written and are '
+            f'removed again; {free / 1e6:.1f} MB are free in {path.parent}. An older file of that name is untouched.'
         ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmpose_lite.models.assign.box_coder import clip_boxes
+from mmpose_lite.models.base import BaseModel
 from mmpose_lite.models.estimators.views import views
 from mmpose_lite.models.heads.roi.candidates import Candidates
 from mmpose_lite.ops.boxes import boxes_to_image, boxes_to_input

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.assign.objects import Objects
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, sample_anchors
 from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, BOX_SAMPLERS, HEADS, LOSSES, NMS, PRIOR_GENERATORS
 from mmpose_lite.structures import SampleBatch

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
 from mmpose_lite.models.backbones.training import init_he
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.sampling import RoISample
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.registry import BOX_CODERS, HEADS, LOSSES

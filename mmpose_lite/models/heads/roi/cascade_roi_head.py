@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule, ModuleList
+from mmengine.model import ModuleList
 from torch import Tensor
 
 from mmpose_lite.models.assign.objects import Objects
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.bbox_head import BoxOutput
 from mmpose_lite.models.heads.roi.candidates import Candidates, join_rois, shapes_of_rois
 from mmpose_lite.models.heads.roi.mask_targets import mask_loss

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmpose_lite.models.layers.roi_pool import RoIAlign
 from mmpose_lite.models.base import BaseModule
+from mmpose_lite.models.layers.roi_pool import RoIAlign
 from mmpose_lite.registry import LAYERS, ROI_EXTRACTORS
 
 

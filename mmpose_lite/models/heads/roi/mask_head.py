@@ -4,11 +4,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.backbones.training import init_he
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.registry import HEADS, LOSSES
 
