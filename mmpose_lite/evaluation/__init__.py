@@ -2,6 +2,7 @@
 
 from mmpose_lite.evaluation.coco_detection import CocoDetectionMetric
 from mmpose_lite.evaluation.coco_oks import CocoMetric
+from mmpose_lite.evaluation.coco_wholebody import CocoWholeBodyMetric
 from mmpose_lite.evaluation.keypoint import AUC, EPE, MpiiPCKAccuracy, PCKAccuracy
 from mmpose_lite.evaluation.segmentation import BoundaryFScore, IoUMetric
 from mmpose_lite.evaluation.voc_detection import VOCMetric
@@ -12,6 +13,7 @@ __all__ = [
     'BoundaryFScore',
     'CocoDetectionMetric',
     'CocoMetric',
+    'CocoWholeBodyMetric',
     'IoUMetric',
     'MpiiPCKAccuracy',
     'PCKAccuracy',

@@ -80,7 +80,8 @@ def coco_keypoint_stats(
 
     Args:
         ground_truth: as `coco_ground_truth` makes it.
-        detections: COCO results: image_id, category_id, keypoints [x, y, score, ...], score. May be empty.
+        detections: COCO results: image_id, category_id, keypoints [x, y, score, ...], score, and optionally area (px^2; the
+            extent of the keypoints by default), which puts those that match nobody into an area range. May be empty.
         sigmas: (K,).
         backend: 'pycocotools' or 'faster' (faster-coco-eval).
     """
@@ -88,7 +89,8 @@ def coco_keypoint_stats(
     for index, detection in enumerate(detections, start=1):
         points = np.reshape(detection['keypoints'], (-1, 3))[:, :2]
         corner, size = points.min(0), np.ptp(points, axis=0)
-        results.append(dict(detection, id=index, iscrowd=0, bbox=[*corner.tolist(), *size.tolist()], area=float(size.prod())))
+        area = float(size.prod())
+        results.append(dict(area=area) | detection | dict(id=index, iscrowd=0, bbox=[*corner.tolist(), *size.tolist()]))
     annotations = [dict(annotation) for annotation in ground_truth['annotations']]  # COCOeval writes into them
     with contextlib.redirect_stdout(io.StringIO()):
         if backend == 'faster':

@@ -182,13 +182,24 @@ class CocoMetric(BaseMetric):
         if self.outfile_prefix is not None:
             path = Path(f'{self.outfile_prefix}.keypoints.json')
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(detections))
+            path.write_text(json.dumps(self._written(detections)))
             logger.info(f'CocoMetric: {len(detections)} instances written to {path}.')
         if self.format_only:
             return {}
-        stats = coco_keypoint_stats(self._ground_truth, detections, sigmas=meta.sigmas, backend=self.backend)
-        self._log(predictions, keep, stats, meta)
-        return {name: float(stat) for name, stat in zip(STAT_NAMES, stats) if stat != -1}
+        figures = self._figures(self._ground_truth, detections, meta)
+        self._log(predictions, keep, figures, meta)
+        return {name: value for name, value in figures.items() if value != -1}
+
+    def _written(self, detections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the instances as the file of results has them."""
+        return detections
+
+    def _figures(
+        self, ground_truth: Mapping[str, list[dict]], detections: list[dict[str, Any]], meta: KeypointMeta
+    ) -> dict[str, float]:
+        """Return the figures by name, those of `STAT_NAMES` among them; -1 where there are no such instances."""
+        stats = coco_keypoint_stats(ground_truth, detections, sigmas=meta.sigmas, backend=self.backend)
+        return dict(zip(STAT_NAMES, stats.tolist()))
 
     def _meta(self) -> KeypointMeta:
         if not self.dataset_meta or 'keypoint_meta' not in self.dataset_meta:
@@ -353,8 +364,8 @@ class CocoMetric(BaseMetric):
             keep.extend(indices)
         return keep
 
-    def _log(self, predictions: _Predictions, keep: Sequence[int], stats: np.ndarray, meta: KeypointMeta) -> None:
-        rows = [(name, f'{stat:.4f}' if stat != -1 else 'no such instances') for name, stat in zip(STAT_NAMES, stats)]
+    def _log(self, predictions: _Predictions, keep: Sequence[int], figures: Mapping[str, float], meta: KeypointMeta) -> None:
+        rows = [(name, f'{figures[name]:.4f}' if figures[name] != -1 else 'no such instances') for name in STAT_NAMES]
         rows += [('labelled instances', len(self._labelled())), ('predicted instances', len(keep))]
         logger = MMLogger.get_current_instance()
         logger.info(text_table(('OKS', 'value'), rows, title=f'CocoMetric ({self.backend})'))

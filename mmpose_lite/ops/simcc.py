@@ -22,6 +22,24 @@ def simcc_maximum(labels: Labels) -> tuple[Tensor, Tensor]:
     return torch.where((scores > 0)[..., None], points, -1.0), scores
 
 
+def marginal_weights(map_size: Sequence[int], num_bins: Sequence[int]) -> Labels:
+    """Return matrices (Wx, H * W), (Wy, H * W) that take a flat map to the sums of its columns and rows, stretched to the bins.
+
+    Between the centres of two columns (rows) a bin is their linear interpolation. The mean over the bins, which softmax does not
+    see, is 0: the greatest bin is above it, as `simcc_maximum` asks.
+
+    Args:
+        map_size: (w, h) of the map in cells.
+        num_bins: (Wx, Wy).
+    """
+    W, H = map_size
+    columns, rows = (
+        functional.interpolate(torch.eye(cells)[None], size=bins, mode='linear')[0].T for cells, bins in zip(map_size, num_bins)
+    )
+    columns, rows = (weights - weights.mean(dim=0) for weights in (columns, rows))
+    return columns.repeat(1, H), rows.repeat_interleave(W, dim=1)
+
+
 def _blur(label: Tensor, kernel_size: int) -> Tensor:
     """Return (B, K, W) smoothed by a Gaussian (zeros outside), scaled to the maximum it had."""
     sigma = 0.3 * ((kernel_size - 1) * 0.5 - 1) + 0.8  # OpenCV's rule for a kernel size without sigma

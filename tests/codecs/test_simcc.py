@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmpose_lite.codecs.simcc import SimCCCodec
-from mmpose_lite.ops.simcc import flip_simcc, refine_simcc_dark, simcc_accuracy
+from mmpose_lite.ops.simcc import flip_simcc, marginal_weights, refine_simcc_dark, simcc_accuracy
 from mmpose_lite.registry import CODECS
 from tests.parity import functions
 
@@ -191,3 +191,26 @@ def test_wrong_shapes() -> None:
         build().encode(torch.rand(2, 4, 2), torch.ones(2, 4))
     with pytest.raises(ValueError, match=r'`labels` must be \(M, K, 96\) and \(M, K, 128\), got \(1, 2, 128\)'):
         build().decode((torch.rand(1, 2, 128), torch.rand(1, 2, 96)))
+
+
+def test_marginal_weights_are_sums_of_columns_and_rows_stretched_to_the_bins() -> None:
+    """By a slow loop: with bins in the middle of cells, and the mean taken off."""
+    maps, bins = torch.rand(5, 6), (24, 40)  # H x W; 4 bins to a column, 8 to a row
+    for weights, sums, num_bins in zip(marginal_weights((6, 5), bins), (maps.sum(0), maps.sum(1)), bins):
+        expected = []
+        for b in range(num_bins):
+            place = min(max((b + 0.5) * len(sums) / num_bins - 0.5, 0), len(sums) - 1)
+            low = min(int(place), len(sums) - 2)
+            expected.append(sums[low] * (1 - place + low) + sums[low + 1] * (place - low))
+        expected = torch.stack(expected)
+        torch.testing.assert_close(weights @ maps.flatten(), expected - expected.mean())
+
+
+def test_marginals_of_one_cell_are_highest_at_its_bins() -> None:
+    maps = torch.full((64, 48), -1.0)
+    maps[50, 7] = 0
+    codec = SimCCCodec((192, 256))
+    x, y = (weights @ maps.flatten() for weights in marginal_weights((48, 64), codec.num_bins))
+    points, scores = codec.decode((x[None, None], y[None, None]))
+    assert (points[0, 0] - torch.tensor([7 * 4 + 1.5, 50 * 4 + 1.5])).abs().max() <= 1  # px; cells of 4 px
+    assert scores > 0

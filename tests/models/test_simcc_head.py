@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmpose_lite.engine.config import load_config
 from mmpose_lite.models.losses.classification import KLDiscretLoss
+from mmpose_lite.ops.simcc import marginal_weights
 from mmpose_lite.registry import HEADS, LOSSES, MODELS
 from mmpose_lite.structures import SampleBatch
 from tests.parity import Reference, weights_module
@@ -165,6 +166,12 @@ def test_initial_values() -> None:
     assert head.deconv_head.deconv_layers[0].weight.std().item() == pytest.approx(0.001, rel=0.05)
     assert head.mlp_head_x.weight.std().item() == pytest.approx(0.01, rel=0.05)
     assert not head.mlp_head_y.bias.any()
+    head = build(linear_init='marginal')
+    head.init_weights()
+    x, y = marginal_weights((12, 16), head.codec.num_bins)
+    assert torch.equal(head.mlp_head_x.weight, x)
+    assert torch.equal(head.mlp_head_y.weight, y)
+    assert head.mlp_head_x.weight.requires_grad
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -175,6 +182,11 @@ def test_wrong_arguments(kind: str) -> None:
         build(kind, meta='coco17')
     with pytest.raises(ValueError, match=f'{kind}: its linear layers read maps of .* Set `in_featuremap_size`'):
         build(kind)((torch.rand(1, 8, 4, 6),))
+
+
+def test_an_unknown_start_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`linear_init` must be one of \('normal', 'marginal'\), got 'zero'"):
+        build(linear_init='zero')
 
 
 def test_an_even_convolution_is_refused() -> None:

@@ -30,4 +30,4 @@ model = dict(
     ),
     test_cfg=dict(flip_test=True, shift_heatmap=True),
 )
-default_hooks = dict(checkpoint=dict(save_best='coco/AP', interval=10))
+default_hooks = dict(checkpoint=dict(save_best='coco-wholebody/AP', interval=10))

@@ -4,14 +4,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.pose.heatmap_head import HeatmapHead
 from mmpose_lite.models.keypoint_channels import keypoint_channels
-from mmpose_lite.ops.simcc import Labels, flip_simcc, simcc_accuracy
+from mmpose_lite.ops.simcc import Labels, flip_simcc, marginal_weights, simcc_accuracy
 from mmpose_lite.registry import CODECS, HEADS, LOSSES
 from mmpose_lite.structures import KeypointMeta, SampleBatch
+
+LINEAR_INITS = ('normal', 'marginal')
 
 
 class CoordinateClassificationHead(BaseModule):
@@ -107,6 +110,9 @@ class SimCCHead(CoordinateClassificationHead):
         meta: the keypoints: anything `KeypointMeta.load` understands. Needed when `out_channels` is None.
         deconv_out_channels: of each deconvolution, which doubles the map; None or () for none.
         deconv_kernel_sizes: of each deconvolution: 2, 3 or 4.
+        linear_init: initial values of the two linear layers: 'normal', as published, or 'marginal': each logit begins as the
+            sum of the map's column (row) at its place, see `marginal_weights`. What a place on the map means for the bins then
+            need not be learnt, which takes most of a short training from scratch.
         loss: config of the loss, called as loss(pred, target, weight).
 
     Raises:
@@ -123,10 +129,14 @@ class SimCCHead(CoordinateClassificationHead):
         meta: KeypointMeta | Mapping[str, Any] | str | None = None,
         deconv_out_channels: Sequence[int] | None = (256, 256, 256),
         deconv_kernel_sizes: Sequence[int] | None = (4, 4, 4),
+        linear_init: str = 'normal',
         loss: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(out_channels, meta=meta, codec=codec, loss=loss)
+        if linear_init not in LINEAR_INITS:
+            raise ValueError(f'SimCCHead: `linear_init` must be one of {LINEAR_INITS}, got {linear_init!r}.')
         self.in_channels = in_channels
+        self.linear_init = linear_init
         self.deconv_head: HeatmapHead | None = None
         if deconv_out_channels:
             self.deconv_head = HeatmapHead(
@@ -142,6 +152,15 @@ class SimCCHead(CoordinateClassificationHead):
         cells = self.heatmap_size[0] * self.heatmap_size[1]
         self.mlp_head_x = nn.Linear(cells, self.codec.num_bins[0])
         self.mlp_head_y = nn.Linear(cells, self.codec.num_bins[1])
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Set the initial values of every head with labels; then those of the linear layers, if they are to be marginals."""
+        super().init_weights()
+        if self.linear_init == 'marginal':
+            x, y = marginal_weights(self.heatmap_size, self.codec.num_bins)
+            self.mlp_head_x.weight.copy_(x)
+            self.mlp_head_y.weight.copy_(y)
 
     def forward(self, feats: Sequence[Tensor]) -> Labels:
         """Return logits (B, K, Wx) and (B, K, Wy), made of the last (coarsest) of the maps."""
