@@ -14,5 +14,9 @@ class RunError(RuntimeError):
     exit_code = 1
 
 
+class ImageError(RunError, ValueError):
+    """An image file is broken; a run that meets it ends."""
+
+
 class MetricError(RunError, ValueError):
     """A metric cannot compare what was predicted with the ground truth."""

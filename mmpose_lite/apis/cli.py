@@ -112,7 +112,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
             raise
         if not shared or sys.modules['mmpose_lite.engine.launch'].tells_it(error):
             if expected:
-                print(f'error: {error}', file=sys.stderr, flush=True)
+                print(f'error: {_text(error)}', file=sys.stderr, flush=True)
             else:
                 traceback.print_exception(error)
         if shared:
@@ -120,6 +120,12 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         if isinstance(error, RunError):
             return error.exit_code
         return 2 if isinstance(error, ConfigError | PathError) else 1
+
+
+def _text(error: Exception) -> str:
+    """Return the message; of an error in a data worker without the traceback that torch writes into it."""
+    text = str(error)
+    return text.rpartition(f'{type(error).__name__}: ')[2].rstrip() if text.startswith('Caught ') else text
 
 
 def _is_of_the_disk(error: Exception) -> bool:

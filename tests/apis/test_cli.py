@@ -20,7 +20,7 @@ from mmpose_lite.apis.cli import (
     parse_value,
     run_command,
 )
-from mmpose_lite.errors import ConfigError, RunError
+from mmpose_lite.errors import ConfigError, ImageError, RunError
 from mmpose_lite.registry import ArgumentError, UnknownTypeError
 
 
@@ -99,6 +99,11 @@ def test_options_without_key_or_value(pair: str, capsys: pytest.CaptureFixture[s
             OSError(errno.ENOSPC, 'No space left on device', '/run/log.csv'),
             1,
             "error: [Errno 28] No space left on device: '/run/log.csv'\n",
+        ),
+        (
+            ImageError('Caught ImageError in a worker.\nOriginal Traceback:\nmmpose_lite.errors.ImageError: cut off.\n'),
+            1,
+            'error: cut off.\n',
         ),
         (KeyboardInterrupt(), 1, 'interrupted\n'),
     ],

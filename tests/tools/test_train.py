@@ -1,10 +1,12 @@
 """tools/train.py as a user calls it; what runs do is in tests/engine."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from mmpose_lite.engine.config import load_config
+from mmpose_lite.registry import DATASETS
 from tests import tiny
 from tests.tiny import rows, start, weights, write_config
 
@@ -117,6 +119,18 @@ def test_a_work_dir_that_cannot_be(config: Path, tmp_path: Path, folder: str, re
     (tmp_path / 'a_file').touch()
     assert tiny.train(config, tmp_path / folder) == 2
     assert f"{folder}' cannot be used: {reason}. Choose another one with --work-dir." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_a_broken_image_is_named(config: Path, tmp_path: Path, num_workers: int, capsys: pytest.CaptureFixture) -> None:
+    """The fast check does not open images; the run that meets one ends with a line, from a data worker, too."""
+    people = str(tmp_path / 'people')
+    dataset = DATASETS.build(load_config(config, {'data_root': people}).train_dataloader.dataset)
+    for path in Path(dataset.data_prefix['img']).iterdir():
+        path.write_bytes(path.read_bytes()[:600])
+    assert tiny.train(config, tmp_path / 'run', data_root=people, train_dataloader__num_workers=num_workers) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"error: image file '.*\.jpg' .*; it holds 600 bytes\. Copy or download it again\.", error)
 
 
 def test_what_argparse_refuses_exits_2(config: Path) -> None:

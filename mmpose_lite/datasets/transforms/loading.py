@@ -5,6 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmpose_lite.errors import ImageError
 from mmpose_lite.registry import TRANSFORMS
 
 
@@ -15,7 +16,7 @@ def read_image(path: str) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is empty, cut off, or no image that OpenCV reads.
+        ImageError: it is empty, cut off, or no image that OpenCV reads.
     """
     try:
         with open(path, 'rb') as file:
@@ -27,7 +28,7 @@ def read_image(path: str) -> np.ndarray:
     image = None if cut_off or not content else cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         what = 'is cut off (a JPEG without its end)' if cut_off else 'is no image that OpenCV can read'
-        raise ValueError(f'image file {path!r} {what}; it holds {len(content)} bytes. Copy or download it again.')
+        raise ImageError(f'image file {path!r} {what}; it holds {len(content)} bytes. Copy or download it again.')
     return image
 
 
