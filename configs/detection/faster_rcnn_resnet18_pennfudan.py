@@ -21,6 +21,8 @@ model = dict(
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
         loss_bbox=dict(type='L1Loss'),
         nms=dict(type='HardNMS', iou_threshold=0.7),
+        nms_pre_train=1000,
+        max_per_img=300,  # of two or three people; the box head on 1000 would take most of the time of a test
     ),
     roi_head=dict(
         type='StandardRoIHead',

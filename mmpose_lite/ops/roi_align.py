@@ -114,18 +114,23 @@ def bilinear_taps(
     def of_bins(values: Tensor) -> Tensor:
         return values.expand(R, h, w).reshape(-1)
 
+    columns = of_bins(count_x[:, None, :])
+    begin_y, begin_x = (torch.arange(R * n).view(R, n) * weights.shape[2] for n, weights in ((h, weight_y), (w, weight_x)))
+    # A bin is rows of cells, and a row so many columns.
+    of_row, row = _numbered(of_bins(count_y[:, :, None]))
+    row_cells = of_bins(base)[of_row] + row * of_bins(widths)[of_row]
+    row_weights = weight_y.view(-1)[of_bins(begin_y[:, :, None])[of_row] + row]
+    of_tap, column = _numbered(columns[of_row])
+    weights = row_weights[of_tap] * weight_x.view(-1)[of_bins(begin_x[:, None, :])[of_row][of_tap] + column]
     counts = (count_y[:, :, None] * count_x[:, None, :]).view(-1)
-    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    bins = torch.arange(len(counts)).repeat_interleave(counts)
-    number = torch.arange(len(bins)) - offsets[bins]  # of the tap within its bin, row by row
-    columns = of_bins(count_x[:, None, :])[bins]
-    row = torch.div(number, columns, rounding_mode='floor')
-    column = number - row * columns
-    # Where the weights of each bin's rows and columns begin.
-    of_rows = of_bins((torch.arange(R * h) * weight_y.shape[2]).view(R, h, 1))[bins] + row
-    of_columns = of_bins((torch.arange(R * w) * weight_x.shape[2]).view(R, 1, w))[bins] + column
-    weights = weight_y.view(-1)[of_rows] * weight_x.view(-1)[of_columns]
-    return Taps(of_bins(base)[bins] + row * of_bins(widths)[bins] + column, weights, offsets)
+    return Taps(row_cells[of_tap] + column, weights, torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
+
+
+def _numbered(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for parts of groups, of which there are `counts` (N,), the group, and the number within it from 0."""
+    of_part = torch.arange(len(counts)).repeat_interleave(counts)
+    starts = counts.cumsum(0) - counts
+    return of_part, torch.arange(len(of_part)) - starts[of_part]
 
 
 def _axis(
