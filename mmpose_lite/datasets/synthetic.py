@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 from PIL import Image
 from pycocotools import mask as mask_api
 
@@ -99,6 +100,7 @@ def render_people(
     if _holds(out_dir, recipe):
         return out_dir
     out_dir.parent.mkdir(parents=True, exist_ok=True)
+    print_log(f'Drawing {num_train + num_val} images of synthetic people into {out_dir}, once.', 'current')
     with tempfile.TemporaryDirectory(prefix=f'.{out_dir.name}-', dir=out_dir.parent) as parent:
         folder = Path(parent) / out_dir.name
         for split, num_images in zip(SPLITS, (num_train, num_val)):

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from pycocotools.coco import COCO
 
 from mmpose_lite.datasets import synthetic, synthetic_figure
@@ -179,6 +180,15 @@ def test_other_seed_gives_other_people_and_more_images_the_same_first_ones(folde
     first = Path('images', 'train', '000001.jpg')
     assert (same / first).read_bytes() == (folder / first).read_bytes() != (other / first).read_bytes()
     assert (same / first).read_bytes() != (same / 'images' / 'val' / '000001.jpg').read_bytes()
+
+
+def test_says_that_it_draws_and_only_then(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """The first run would be silent for half a minute."""
+    for _ in range(2):
+        MMLogger.get_instance(f'synthetic {tmp_path}')  # bound to what is captured here
+        render_people(tmp_path / 'people', num_workers=0, **{**SMALL, 'num_train': 1, 'num_val': 1})
+    said = ''.join(capfd.readouterr())
+    assert said.count(f'Drawing 2 images of synthetic people into {tmp_path / "people"}, once.') == 1
 
 
 def test_reuses_the_same_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,12 @@ def test_the_bar(run: tuple[Path, str]) -> None:
     assert shown.count('Epoch(train) [2][3/3]') == 1
 
 
+def test_the_last_line_says_what_there_is_to_look_at(run: tuple[Path, str]) -> None:
+    names = ('metrics.json', 'curves.png', 'predictions/', 'log.jsonl', 'log.csv')
+    assert f'The run is in {run[0]}: {", ".join(names)}.' in run[1]
+    assert all((run[0] / name).exists() for name in names)
+
+
 def test_the_terminal_is_left_clean(run: tuple[Path, str]) -> None:
     """As often as the cursor is hidden it is shown again."""
     assert run[1].count('\x1b[?25l') == run[1].count('\x1b[?25h') >= 1

@@ -9,9 +9,11 @@ from typing import Any
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from mmpose_lite.engine.hooks.log import JSON_LOG, position
+from mmpose_lite.engine.hooks.log import CSV_LOG, JSON_LOG, position
 from mmpose_lite.registry import HOOKS
 from mmpose_lite.visualization.curves import plot_run
+
+LEFT = ('metrics.json', 'curves.png', 'predictions/', JSON_LOG, CSV_LOG)  # for people; checkpoints are named as they are written
 
 
 @HOOKS.register_module()
@@ -36,10 +38,12 @@ class SummaryHook(Hook):
 
     @master_only
     def after_train(self, runner: Any) -> None:
-        """Draw the curves."""
-        log = Path(runner.work_dir) / JSON_LOG
-        if log.exists():
-            plot_run(log, Path(runner.work_dir) / 'curves.png', title=Path(runner.work_dir).name)
+        """Draw the curves, and say what there is to look at."""
+        folder = Path(runner.work_dir)
+        if (folder / JSON_LOG).exists():
+            plot_run(folder / JSON_LOG, folder / 'curves.png', title=folder.name)
+        left = [name for name in LEFT if (folder / name.rstrip('/')).exists()]
+        runner.logger.info(f'The run is in {folder}: {", ".join(left)}.')
 
 
 def write_metrics(path: Path, content: dict[str, Any]) -> None:
