@@ -13,12 +13,16 @@ from PIL import Image
 
 from mmpose_lite.engine.config import SPLITS, load_config
 from mmpose_lite.engine.runner import Runner
+from mmpose_lite.registry import MODELS
 from mmpose_lite.structures import ClassMeta
 from tests.conftest import REPO
 
 CONFIGS = sorted((REPO / 'configs' / 'segmentation').rglob('*.py'))
 NAMES = [path.stem for path in CONFIGS]
-SIZES = dict(cityscapes=(512, 256), voc2012=(120, 90), person=(120, 90))  # (w, h) of the made-up images
+SIZES = dict(cityscapes=(512, 256), voc2012=(120, 90), person=(120, 90), custom=(120, 90))  # (w, h) of the made-up images
+# These change the network of another config, and nothing of its data and schedule, which are large and tested there.
+VARIANTS = [path for path in CONFIGS if path.stem.endswith('cityscapes') and "_base_ = './" in path.read_text()]
+WHOLE = [path for path in CONFIGS if path not in VARIANTS]
 LARGE = 15e6  # parameters; larger networks are built, smaller ones run as well, to keep the suite short
 
 
@@ -67,7 +71,23 @@ def test_the_published_networks_have_configs() -> None:
     assert wanted <= set(NAMES)
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+@pytest.mark.parametrize('path', VARIANTS, ids=lambda path: path.stem)
+def test_variant(path: Path) -> None:
+    """The network is built, its heads fit its maps, and all but the network is that of the config it stands on."""
+    base = path.parent / re.search(r"_base_ = '\./(\w+\.py)'", path.read_text())[1]
+    ours, theirs = (load_config(file).to_dict() for file in (path, base))
+    with torch.device('meta'):
+        networks = [MODELS.build(cfg.pop('model')) for cfg in (ours, theirs)]
+    sizes = [sum(parameter.numel() for parameter in network.parameters()) for network in networks]
+    assert sizes[0] != sizes[1], 'another depth or width'
+    network = networks[0].to_empty(device='cpu').eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 64, 64)).shape[1] == network.class_meta.num_classes
+    changed = {key for key in ours if ours[key] != theirs.get(key)}
+    assert changed <= {'channels'}, changed
+
+
+@pytest.mark.parametrize('path', WHOLE, ids=lambda path: path.stem)
 def test_config(path: Path, tmp_path: Path) -> None:
     cfg = load(path, tmp_path)
     meta = ClassMeta.load(cfg.meta)

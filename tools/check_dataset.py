@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Path(args.json).write_text(json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=2))
     errors = sum(len(report.errors) for report in reports.values())
     warnings = sum(len(report.warnings) for report in reports.values())
-    print(f'\nkinds of errors: {errors}, kinds of warnings: {warnings}')
+    print(f'\nerrors: {errors}, warnings: {warnings}')
     return int(errors > 0 or (warnings > 0 and not args.allow_warnings))
 
 

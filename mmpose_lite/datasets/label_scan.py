@@ -16,7 +16,7 @@ from mmpose_lite.datasets.check_report import Level
 from mmpose_lite.datasets.seg_maps import paint_regions, read_values, to_labels, unknown_values
 from mmpose_lite.datasets.segmentation import SegmentationBase
 from mmpose_lite.datasets.transforms.loading import read_image
-from mmpose_lite.structures.class_meta import UNKNOWN_LABEL
+from mmpose_lite.structures.class_meta import IGNORE_INDEX, UNKNOWN_LABEL
 
 FAST_SAMPLE = 500  # masks that level 'fast' reads, evenly spread
 _HINTS = {
@@ -24,6 +24,7 @@ _HINTS = {
     'broken-mask': 'write the mask again',
     'broken-image': 'copy or download the image again',
     'mask-size': 'write the mask at the size of its image, which is shown upright if EXIF says that it is turned',
+    'white-masks': 'if 255 is an object here, give the dataset `label_map={255: 1}`',
     'absent-class': 'remove it from `meta`, or add images of it; the network cannot learn it',
     'no-labels': 'remove the image; it teaches nothing',
     'shared-image': 'remove it from one: the metric is too good otherwise',
@@ -36,8 +37,9 @@ class LabelFinding:
     """One thing that is wrong with one file, or with a class.
 
     Attributes:
-        code: 'label-value', 'broken-mask', 'broken-image', 'mask-size', 'absent-class', 'no-labels' or 'shared-image'.
-        where: the file, or the class.
+        code: 'label-value', 'broken-mask', 'broken-image', 'mask-size', 'white-masks', 'absent-class', 'no-labels' or
+            'shared-image'.
+        where: the file, or the class, or all masks.
         what: for 'label-value' the values that are no classes, each with its number of pixels.
     """
 
@@ -142,7 +144,11 @@ def scan_labels(dataset: SegmentationBase, *, name: str = '', level: Level = 'fu
     labelled = max(int(total[: len(classes)].sum()), 1)
     report.pixels = {name: float(total[k] / labelled) for k, name in enumerate(classes)}
     report.images = {name: int(present[k]) for k, name in enumerate(classes)}
-    report.ignored = float(total[255] / max(int(total.sum()), 1))
+    report.ignored = float(total[IGNORE_INDEX] / max(int(total.sum()), 1))
+    present_classes = [name for name, number in report.images.items() if number]
+    if len(present_classes) == 1 and total[IGNORE_INDEX]:
+        what = f'pixels are {present_classes[0]!r} or 255, which is no class: there is nothing to tell apart'
+        report.add([LabelFinding('white-masks', 'all masks', what)])
     if total.any() and len(chosen) == len(samples):
         absent = [name for name, number in report.images.items() if number == 0]
         report.add([LabelFinding('absent-class', name, 'no pixel of any image has this class') for name in absent])

@@ -149,7 +149,7 @@ class SegmentationDataset(SegmentationBase):
                 raise FileNotFoundError(
                     f'SegmentationDataset: {len(missing)} of {len(names)} images have no mask in '
                     f'{self.data_prefix["seg_map"]!r}; the first is {missing[0] + self.seg_map_suffix!r}. Check `data_prefix` '
-                    'and `seg_map_suffix`.'
+                    f'and `seg_map_suffix` ({self.seg_map_suffix!r}).'
                 )
             for sample, name in zip(samples, names):
                 sample['seg_map_path'] = masks[name]
@@ -160,9 +160,10 @@ class SegmentationDataset(SegmentationBase):
             names = [os.path.splitext(image['file_name'])[0] for image in read_annotation_file(self.ann_file)['images']]
         else:
             try:
-                names = Path(self.ann_file).read_text().split()
+                lines = Path(self.ann_file).read_text().splitlines()
             except FileNotFoundError as error:
                 raise FileNotFoundError(f'`ann_file` {self.ann_file!r} does not exist; check `data_root`.') from error
+            names = [line.strip() for line in lines if line.strip()]
         missing = [name for name in names if name not in images]
         if missing:
             raise FileNotFoundError(
@@ -173,16 +174,30 @@ class SegmentationDataset(SegmentationBase):
 
 
 def _files_by_name(folder: str, suffixes: tuple[str, ...], key: str) -> dict[str, str]:
-    """Return the path within `folder`, without the suffix -> the path, of all files that end in one of the suffixes."""
+    """Return the path within `folder`, without the suffix -> the path, of all files that end in one of the suffixes.
+
+    Hidden files are left out.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: two files differ in their suffix alone.
+    """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f'SegmentationDataset: the folder {folder!r} (`data_prefix.{key}`) does not exist.')
     files = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             suffix = next((s for s in suffixes if name.lower().endswith(s.lower())), None)
-            if suffix is not None:
-                path = os.path.join(parent, name)
-                files[os.path.relpath(path, folder)[: -len(suffix)]] = path
+            if suffix is None or name.startswith('.'):
+                continue
+            path = os.path.join(parent, name)
+            stem = os.path.relpath(path, folder)[: -len(suffix)]
+            if stem in files:
+                raise ValueError(
+                    f'SegmentationDataset: {files[stem]!r} and {path!r} have one name; say with `img_suffix` which are the '
+                    'images, or move the masks into a folder of their own.'
+                )
+            files[stem] = path
     return files
 
 

@@ -187,6 +187,25 @@ def test_errors_of_folders(tmp_path: Path) -> None:
         folder(tmp_path, label_map={0: 9})
 
 
+def test_names_with_spaces_and_hidden_files(tmp_path: Path) -> None:
+    write_folder(tmp_path, ('a b', 'c'))
+    (tmp_path / 'images' / '._c.png').write_text('what a Mac leaves')
+    (tmp_path / 'val.txt').write_text('a b\n\n')
+    assert len(folder(tmp_path)) == 2
+    listed = folder(tmp_path, ann_file='val.txt')
+    assert [Path(listed[i]['img_path']).stem for i in range(len(listed))] == ['a b']
+
+
+def test_images_and_masks_in_one_folder_need_a_suffix(tmp_path: Path) -> None:
+    write_folder(tmp_path, ('a',))
+    image = cv2.imread(str(tmp_path / 'images' / 'a.png'))
+    cv2.imwrite(str(tmp_path / 'masks' / 'a.jpg'), image)
+    prefix = dict(img='masks', seg_map='masks')
+    with pytest.raises(ValueError, match=r"a\.\w+' and '.*masks/a\.\w+' have one name; say with `img_suffix`"):
+        folder(tmp_path, data_prefix=prefix)
+    assert folder(tmp_path, data_prefix=prefix, img_suffix='.jpg')[0]['img_path'].endswith('a.jpg')
+
+
 def test_a_wrong_value_is_named_when_its_file_is_read(tmp_path: Path) -> None:
     write_folder(tmp_path, ('a',))
     wrong = mask()
@@ -541,6 +560,21 @@ def test_warnings_of_the_scan(tmp_path: Path) -> None:
     report = scan_labels(folder(tmp_path, meta=meta))
     assert report.ok
     assert {(w.code, Path(w.where).name) for w in report.warnings} == {('absent-class', 'hat'), ('no-labels', 'b.png')}
+
+
+@pytest.mark.parametrize('level', ['full', 'fast'])
+def test_masks_of_black_and_white_are_not_taken_for_background_alone(tmp_path: Path, level: str) -> None:
+    """0 and 255: without a `label_map` white is no class, and a network that learns nothing would reach an IoU of 1."""
+    write_folder(tmp_path, ('a', 'b'))
+    for name in ('a', 'b'):
+        Image.fromarray((mask() == 1).astype(np.uint8) * 255).save(tmp_path / 'masks' / f'{name}.png')
+    (error,) = scan_labels(folder(tmp_path, meta='person'), level=level).errors
+    assert (error.code, error.where) == ('white-masks', 'all masks')
+    assert "pixels are 'background' or 255" in error.what
+    assert 'label_map={255: 1}' in error.fix
+    mapped = folder(tmp_path, meta='person', label_map={255: 1})
+    assert scan_labels(mapped, level=level).ok
+    np.testing.assert_array_equal(mapped[0]['gt_seg_map'], mask() == 1)
 
 
 def test_the_scan_of_coco_files_and_turned_images(tmp_path: Path) -> None:

@@ -254,6 +254,10 @@ def test_other_errors() -> None:
         model(torch.randn(1, 3, 32, 32), mode='train')
     with pytest.raises(ValueError, match="mode 'loss' needs `data_samples`"):
         model(torch.randn(1, 3, 32, 32), mode='loss')
+    with pytest.raises(
+        ValueError, match=r'the size of the inputs \(h, w\) \(32, 32\) to learn from, got \(64, 48\); in a pipeline'
+    ):
+        model(torch.randn(2, 3, 32, 32), batch(), mode='loss')
     with pytest.raises(ValueError, match=r'`decode_head.num_classes` must be the 2 classes of `meta` \(person\), got 3'):
         MODELS.build(dict(type='EncoderDecoder', backbone=RESNET, decode_head=dict(HEAD, num_classes=3), meta='person'))
     with pytest.raises(ValueError, match=r'`meta` must name the classes, or `decode_head.num_classes` say'):

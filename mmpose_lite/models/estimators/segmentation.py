@@ -130,7 +130,7 @@ class EncoderDecoder(BaseModel):
                 input, at the size of the original image.
 
         Raises:
-            ValueError: the mode is unknown, or needs `data_samples`.
+            ValueError: the mode is unknown, or needs `data_samples`; masks to learn from have another size than the inputs.
         """
         if mode not in MODES:
             raise ValueError(f'EncoderDecoder: `mode` must be one of {MODES}, got {mode!r}.')
@@ -141,6 +141,12 @@ class EncoderDecoder(BaseModel):
         return self._loss(inputs, data_samples) if mode == 'loss' else self._predict(inputs, data_samples)
 
     def _loss(self, inputs: Tensor, data_samples: SampleBatch) -> dict[str, Tensor]:
+        shape = data_samples.gt_seg_map.shape
+        if shape[1:] != inputs.shape[2:]:
+            raise ValueError(
+                f'EncoderDecoder: masks must have the size of the inputs (h, w) {tuple(inputs.shape[2:])} to learn from, got '
+                f'{tuple(shape[1:])}; in a pipeline of training LoadSegMap stands before what resizes the image.'
+            )
         feats = self.extract_feat(inputs)
         heads = {'decode': self.decode_head}
         if isinstance(self.auxiliary_head, ModuleList):
