@@ -1,6 +1,7 @@
 """Objects with boxes, and masks where asked for, from COCO's instances files."""
 
 # Letters: N objects of an image, C classes.
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,9 +31,9 @@ def box_defect(bbox: Any, image: Mapping[str, Any], *, min_size: float) -> str |
     if not isinstance(bbox, Sequence) or len(bbox) != 4 or not all(isinstance(v, int | float) for v in bbox):
         return f'its `bbox` must be [x, y, w, h], got {bbox}'
     x, y, w, h = bbox
-    if not np.isfinite(bbox).all() or not (w >= min_size and h >= min_size):
+    if not all(map(math.isfinite, bbox)) or not (w >= min_size and h >= min_size):
         return f'its `bbox` {list(bbox)} is not {min_size:g} px wide and high'
-    if x + w <= 0 or y + h <= 0 or x >= image.get('width', np.inf) or y >= image.get('height', np.inf):
+    if x + w <= 0 or y + h <= 0 or x >= image.get('width', math.inf) or y >= image.get('height', math.inf):
         return f'its `bbox` {list(bbox)} lies outside of the image, {image.get("width")} x {image.get("height")} px (w x h)'
     return None
 

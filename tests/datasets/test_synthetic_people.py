@@ -1,6 +1,8 @@
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmpose_lite.datasets import synthetic
@@ -51,3 +53,21 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='`num_train` must be at least 1, got 0'):
         build(tmp_path, num_train=0)
     assert not (tmp_path / 'people').exists()
+
+
+def test_people_as_objects_with_masks(tmp_path: Path) -> None:
+    cfg = dict(type='SyntheticPeopleDetection', data_root=str(tmp_path / 'people'), num_train=3, num_val=2, image_size=(96, 80))
+    train = DATASETS.build(dict(cfg, split='train', with_masks=True, pipeline=[dict(type='LoadImage'), dict(type='LoadMasks')]))
+    content = json.loads((tmp_path / 'people' / 'annotations' / 'person_keypoints_train.json').read_text())
+    assert train.metainfo['class_meta'].classes == ('person',)
+    assert len(train) == 3
+    for item in train:
+        people = [a for a in content['annotations'] if a['image_id'] == item['img_id']]
+        assert len(people) == len(item['bboxes']) == len(item['masks']) > 0
+        assert [int(mask.sum()) for mask in item['masks']] == [a['area'] for a in people]
+        for mask, (x, y, X, Y) in zip(item['masks'], item['bboxes']):
+            columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+            assert [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] == [x, y, X, Y]
+    assert len(DATASETS.build(dict(cfg, split='val', test_mode=True))) == 2
+    with pytest.raises(ValueError, match="SyntheticPeopleDetection: `split` must be 'train' or 'val', got 'test'"):
+        DATASETS.build(dict(cfg, split='test'))

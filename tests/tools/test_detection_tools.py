@@ -21,6 +21,7 @@ from tests.conftest import REPO
 from tests.detection_folder import META, shapes, write_shapes
 from tests.tiny import call, rows
 from tests.tiny import write_config as write_pose_config
+from tests.voc_folder import write_voc
 from tools import check_dataset
 
 CONFIG = """
@@ -259,3 +260,24 @@ def test_the_chain_over_the_frames_of_a_video(config: Path, checkpoint: Path, po
     assert [entry['file_name'] for entry in results] == [f'clip.avi#{i}' for i in range(5)]
     assert all(np.abs(np.subtract(entry['bbox'], (16, 60, 36, 40))).max() < 4 for entry in results)
     assert (out / 'clip.avi').is_file()
+
+
+def test_data_of_voc_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_voc(tmp_path / 'VOC2007')
+    config = tmp_path / 'voc.py'
+    dataset = dict(type='VOCDetectionDataset', ann_file='ImageSets/Main/test.txt', meta='voc20', test_mode=True)
+    config.write_text(f'data_root = {str(tmp_path / "VOC2007")!r}\nval_dataloader = dict(dataset={dataset!r})\n')
+    assert call_check(config, '--allow-warnings') == 0
+    out = capsys.readouterr().out
+    assert '3 (and 1 crowds)' in out, 'difficult objects are not counted'
+    (tmp_path / 'VOC2007' / 'JPEGImages' / '000007.jpg').unlink()
+    assert call_check(config) == 1
+    assert 'missing-image' in capsys.readouterr().out
+
+
+def test_people_that_are_drawn_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / 'people.py'
+    dataset = dict(type='SyntheticPeopleDetection', split='val', num_train=1, num_val=2, image_size=(96, 80), with_masks=True)
+    config.write_text(f'data_root = {str(tmp_path / "people")!r}\nval_dataloader = dict(dataset={dataset!r})\n')
+    assert call_check(config) == 0
+    assert 'no defects found' in capsys.readouterr().out
