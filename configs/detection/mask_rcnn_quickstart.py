@@ -84,7 +84,7 @@ val_dataloader = dict(
     num_workers=1,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='detection_collate'),
-    dataset=dict(type='SyntheticPeopleDetection', split='val', test_mode=True, pipeline=val_pipeline, **recipe),
+    dataset=dict(type='SyntheticPeopleDetection', split='val', with_masks=True, test_mode=True, pipeline=val_pipeline, **recipe),
 )
 test_dataloader = val_dataloader
 val_evaluator = [dict(type='CocoDetectionMetric', ann_file='annotations/person_keypoints_val.json', metric=['bbox', 'segm'])]

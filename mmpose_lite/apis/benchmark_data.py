@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader
 
 from mmpose_lite.apis.benchmark import Report, machine
-from mmpose_lite.datasets.collate import init_worker, pose_collate
+from mmpose_lite.datasets.collate import build_collate, init_worker
 from mmpose_lite.datasets.sampling import DefaultSampler, Draw
 from mmpose_lite.datasets.transforms.loading import read_image
 from mmpose_lite.engine.config import ConfigError
@@ -39,14 +39,14 @@ def benchmark_data(cfg: Config, *, num_samples: int, repeats: int, workers: int 
     if loader is None:
         raise ConfigError('benchmark data: the config has no `train_dataloader`.')
     dataset = DATASETS.build(loader['dataset'])
-    batch_size = loader.get('batch_size', 1)
+    batch_size, collate = loader.get('batch_size', 1), build_collate(loader.get('collate_fn'))
     num_samples = min(num_samples, len(dataset))
     with _one_thread():
         report = Report(f'training data, {num_samples} samples in batches of {batch_size}', machine())
-        _measure_pipeline(report, dataset, num_samples, batch_size, repeats)
+        _measure_pipeline(report, dataset, collate, num_samples, batch_size, repeats)
         _measure_steps(report, dataset, num_samples)
     if workers:
-        _measure_loader(report, dataset, batch_size, repeats, workers)
+        _measure_loader(report, dataset, collate, batch_size, repeats, workers)
     return report
 
 
@@ -62,7 +62,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before[1])
 
 
-def _measure_pipeline(report: Report, dataset: Any, num_samples: int, batch_size: int, repeats: int) -> None:
+def _measure_pipeline(report: Report, dataset: Any, collate: Callable, num_samples: int, batch_size: int, repeats: int) -> None:
     paths = [dataset.get_data_info(index)['img_path'] for index in range(num_samples)]
     decoding, pipeline = [], []
     for repeat in range(-1, repeats):  # -1 is a warm-up: it brings the files into the cache
@@ -73,7 +73,7 @@ def _measure_pipeline(report: Report, dataset: Any, num_samples: int, batch_size
             for index in indices:
                 read_image(paths[index])
             decoded = time.perf_counter()
-            pose_collate([dataset[Draw(index, 0, repeat + 1)] for index in indices])
+            collate([dataset[Draw(index, 0, repeat + 1)] for index in indices])
             decoding_s += decoded - began
             pipeline_s += time.perf_counter() - decoded
         if repeat >= 0:
@@ -113,13 +113,13 @@ def _measure_steps(report: Report, dataset: Any, num_samples: int) -> None:
         report.add(name, values, 'us')
 
 
-def _measure_loader(report: Report, dataset: Any, batch_size: int, repeats: int, workers: int) -> None:
+def _measure_loader(report: Report, dataset: Any, collate: Callable, batch_size: int, repeats: int, workers: int) -> None:
     loader = DataLoader(
         dataset,
         batch_size=batch_size,
         sampler=DefaultSampler(dataset, seed=0),
         num_workers=workers,
-        collate_fn=pose_collate,
+        collate_fn=collate,
         worker_init_fn=init_worker,
         persistent_workers=True,
     )

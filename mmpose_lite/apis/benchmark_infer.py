@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmpose_lite.apis.benchmark import Report, in_turns, machine, peak_memory
 from mmpose_lite.apis.benchmark_network import Batch, made_up_batch, variants, without_pretrained
 from mmpose_lite.apis.infer import init_model
-from mmpose_lite.datasets.collate import pose_collate
+from mmpose_lite.datasets.collate import build_collate
 from mmpose_lite.engine.config import ConfigError
 from mmpose_lite.registry import DATASETS
 
@@ -119,4 +119,4 @@ def _read_batch(cfg: Config, batch_size: int) -> Batch:
     if loader is None:
         raise ConfigError('benchmark infer: the config has no `test_dataloader`; made-up batches do without (--synthetic).')
     dataset = DATASETS.build(loader['dataset'])
-    return pose_collate([dataset[i % len(dataset)] for i in range(batch_size)])
+    return build_collate(loader.get('collate_fn'))([dataset[i % len(dataset)] for i in range(batch_size)])

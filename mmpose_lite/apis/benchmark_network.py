@@ -7,24 +7,30 @@ import numpy as np
 from mmengine.config import Config
 
 from mmpose_lite.apis.infer import data_mode
-from mmpose_lite.datasets.collate import pose_collate
+from mmpose_lite.datasets.collate import detection_collate, pose_collate
 from mmpose_lite.engine.config import ConfigError
+from mmpose_lite.ops.masks import pack_masks
 from mmpose_lite.structures import ClassMeta, KeypointMeta
 
 Batch = dict[str, Any]
 
 COMPARISONS = ('amp', 'channels-last', 'all')
+_OBJECTS = 5  # of a made-up image
+_STRIDE = 8  # px of a cell of a made-up semantic map
 
 
 def made_up_batch(cfg: Config, batch_size: int) -> Batch:
     """Return a collated batch of noise: one person per image, of the size that the head's codec names, and for a bottom-up
-    network a mask that leaves nothing out; for segmentation a class per pixel, of the size that `input_size` of the config names.
+    network a mask that leaves nothing out; for segmentation a class per pixel, of the size that `input_size` of the config names;
+    for detection five objects, with masks where the network has them, of the size that `scale` of the config names.
 
     Raises:
         ConfigError: the config has no such size.
     """
     if cfg.model.get('decode_head') is not None:
         return _made_up_masks(cfg, batch_size)
+    if 'rpn_head' in cfg.model or 'bbox_head' in cfg.model:
+        return _made_up_objects(cfg, batch_size)
     codec = (cfg.model.get('head') or {}).get('codec') or {}
     size = codec.get('input_size')
     if size is None:
@@ -72,6 +78,32 @@ def _made_up_masks(cfg: Config, batch_size: int) -> Batch:
         for number in range(batch_size)
     ]
     return pose_collate(samples)
+
+
+def _made_up_objects(cfg: Config, batch_size: int) -> Batch:
+    if cfg.get('scale') is None:
+        raise ConfigError('benchmark: made-up batches need `scale` (long, short) in the config; use its data instead.')
+    w, h = cfg.scale
+    num_classes = ClassMeta.load(cfg.model.get('meta') or cfg.get('meta')).num_classes
+    rng = np.random.default_rng(0)
+    samples = []
+    for number in range(batch_size):
+        corners = np.sort(rng.random((_OBJECTS, 2, 2)) * (0.9 * w, 0.9 * h), axis=1) + np.array(((0, 0), (0.1 * w, 0.1 * h)))
+        instances = dict(
+            bboxes_input=corners.reshape(-1, 4).astype(np.float32),
+            labels=rng.integers(0, num_classes, _OBJECTS),
+            is_ignored=np.zeros(_OBJECTS, bool),
+        )
+        if (cfg.model.get('roi_head') or {}).get('mask_head') is not None:
+            instances['masks'] = pack_masks(np.ones((_OBJECTS, h, w), np.uint8))
+        maps, metainfo = {}, dict(img_path='', img_id=number, ori_shape=(h, w), img_shape=(h, w))
+        if (cfg.model.get('roi_head') or {}).get('semantic_head') is not None:
+            maps['gt_semantic_seg'] = np.zeros((h // _STRIDE, w // _STRIDE), np.uint8)
+            metainfo['semantic_stride'] = _STRIDE
+        metainfo |= dict(warp_matrix=np.eye(2, 3), scale_factor=(1.0, 1.0), flip=False)
+        inputs = rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+        samples.append(dict(inputs=inputs, instances=instances, maps=maps, metainfo=metainfo))
+    return detection_collate(samples)
 
 
 def without_pretrained(model: Any) -> Any:

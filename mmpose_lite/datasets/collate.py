@@ -1,7 +1,8 @@
 """Samples -> one batch: a uint8 tensor and the packed instances."""
 
 # Letters: B images of H x W px.
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
@@ -87,6 +88,12 @@ def _filled_up(arrays: np.ndarray, shape: tuple[int, int], value: int) -> np.nda
     filled = np.full((*arrays.shape[:-2], *shape), value, arrays.dtype)
     filled[..., : arrays.shape[-2], : arrays.shape[-1]] = arrays
     return filled
+
+
+def build_collate(cfg: Mapping[str, Any] | None) -> Callable[[Sequence[dict[str, Any]]], dict[str, Any]]:
+    """Return what `collate_fn` of a loader's config names, with its arguments; None is `pose_collate`."""
+    args = dict(cfg or dict(type='pose_collate'))
+    return partial(FUNCTIONS.get(args.pop('type')), **args)
 
 
 def init_worker(worker: int) -> None:

@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from mmengine.device import get_device
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
-from mmengine.registry import FUNCTIONS
 from mmengine.runner import BaseLoop
 from mmengine.runner import LogProcessor as MMEngineLogProcessor
 from mmengine.runner import Runner as MMEngineRunner
@@ -31,7 +30,7 @@ from mmpose_lite.checkpoints.plain import from_plain
 from mmpose_lite.checkpoints.reading import load_checkpoint_file
 from mmpose_lite.checkpoints.weights import extract_state_dict, load_state
 from mmpose_lite.checkpoints.writing import save_checkpoint_atomic
-from mmpose_lite.datasets.collate import init_worker
+from mmpose_lite.datasets.collate import build_collate, init_worker
 from mmpose_lite.engine.config import metric_configs
 from mmpose_lite.engine.evaluator import Evaluator
 from mmpose_lite.engine.hooks.monitor import MonitorHook
@@ -175,17 +174,16 @@ class Runner(MMEngineRunner):
             given = dict(sampler=sampler, batch_size=cfg.pop('batch_size', 1), drop_last=cfg.pop('drop_last', False))
             cfg['batch_sampler'] = self._build(DATA_SAMPLERS, cfg['batch_sampler'], f'{name}.batch_sampler', **given)
             sampler = None
-        collate = dict(cfg.pop('collate_fn', dict(type='pose_collate')))
         generator = torch.Generator()  # the loader's own: it must not move the global one, which a resumed run restores
         generator.manual_seed(seed or 0)
         workers = cfg.setdefault('num_workers', 0)
         cfg.setdefault('persistent_workers', workers > 0)
         cfg.setdefault('pin_memory', torch.cuda.is_available())
-        function = FUNCTIONS.get(collate.pop('type'))
+        collate = build_collate(cfg.pop('collate_fn', None))
         with _naming(name, cfg, ValueError, TypeError):
             given = dict(sampler=sampler, worker_init_fn=init_worker, generator=generator, **cfg)
             check_arguments(DataLoader, dict(dataset=dataset, **given), cfg)
-            return DataLoader(dataset, collate_fn=partial(function, **collate), **given)
+            return DataLoader(dataset, collate_fn=collate, **given)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build the optimizer and its wrapper."""

@@ -12,6 +12,9 @@ import torch
 from pycocotools import mask as mask_api
 
 from mmpose_lite.apis import box_detector, detect, inference, init_model
+from mmpose_lite.apis.benchmark_data import benchmark_data
+from mmpose_lite.apis.benchmark_infer import benchmark_infer
+from mmpose_lite.apis.benchmark_network import made_up_batch
 from mmpose_lite.apis.browse import browse
 from mmpose_lite.apis.cli import run_command
 from mmpose_lite.apis.media import VideoWriter
@@ -281,3 +284,34 @@ def test_people_that_are_drawn_are_checked(tmp_path: Path, capsys: pytest.Captur
     config.write_text(f'data_root = {str(tmp_path / "people")!r}\nval_dataloader = dict(dataset={dataset!r})\n')
     assert call_check(config) == 0
     assert 'no defects found' in capsys.readouterr().out
+
+
+def slim_mask_rcnn(tmp_path: Path) -> Path:
+    """Write the quickstart on a few small images."""
+    path = tmp_path / 'slim.py'
+    path.write_text(
+        f"""
+_base_ = {str(REPO / 'configs' / 'detection' / 'mask_rcnn_quickstart.py')!r}
+data_root = {str(tmp_path / 'people')!r}
+recipe = dict(num_train=4, num_val=2, image_size=(96, 80), max_people=2)
+train_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(**recipe))
+val_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(**recipe))
+test_dataloader = val_dataloader
+"""
+    )
+    return path
+
+
+def test_benchmarks_of_detectors(tmp_path: Path) -> None:
+    cfg = load_config(slim_mask_rcnn(tmp_path))
+    batch = made_up_batch(cfg, 2)
+    samples = batch['data_samples']
+    assert batch['inputs'].shape == (2, 3, 128, 160)
+    assert samples.counts == [5, 5]
+    assert (samples.bboxes_input[:, 2:] > samples.bboxes_input[:, :2]).all()
+    assert samples.masks.shape == (10, 128, 20)
+    data = benchmark_data(cfg, num_samples=2, repeats=1, workers=0)
+    assert {'pipeline, one process', 'step LoadMasks', 'step PackDetInputs'} <= {name for name, *_ in data.rows}
+    for synthetic in (True, False):
+        report = benchmark_infer(cfg, device='cpu', batch_sizes=(2,), repeats=1, synthetic=synthetic)
+        assert [name for name, *_ in report.rows] == ['fp32, batch 2: whole']
