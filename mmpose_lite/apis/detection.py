@@ -116,8 +116,8 @@ def box_detector(
 class ObjectsFile(AtomicFile):
     """One JSON list in the format of COCO's results, one object per line. It appears when the block ends without an error.
 
-    Each entry: `image_id`, `file_name`, `category_id` (the label), `category` (its name), `bbox` xywh in px, `score`, and
-    `segmentation` (RLE) of a network with masks. `file_name` and `category` are not COCO's, whose own tools leave them alone.
+    Each entry: `image_id`, `file_name`, `category_id` (of `ClassMeta.category_ids`), `category` (its name), `bbox` xywh in px,
+    `score`, and `segmentation` (RLE) of a network with masks. COCO's own tools leave `file_name` and `category` alone.
 
     Args:
         path: of the file.
@@ -142,10 +142,8 @@ class ObjectsFile(AtomicFile):
         """
         bboxes_xywh = bbox_xyxy_to_xywh(found.bboxes).astype(np.float64).round(2).tolist()
         for i, (bbox, score, label) in enumerate(zip(bboxes_xywh, found.scores.tolist(), found.labels.tolist())):
-            entry = dict(
-                image_id=image_id, file_name=frame.name, category_id=label, category=self._meta.classes[label], bbox=bbox
-            )
-            entry |= dict(score=round(score, 6))
+            entry = dict(image_id=image_id, file_name=frame.name, category_id=self._meta.category_ids[label])
+            entry |= dict(category=self._meta.classes[label], bbox=bbox, score=round(score, 6))
             if 'masks' in found:
                 size, counts = found.masks[i]['size'], found.masks[i]['counts']
                 counts = counts.decode('ascii') if isinstance(counts, bytes) else counts

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmpose_lite.structures.class_tables import BUILTIN, hue_color
+from mmpose_lite.structures.class_tables import BUILTIN, COCO_CATEGORY_IDS, hue_color
 
 Color = tuple[int, int, int]
 IGNORE_INDEX = 255  # label of the pixels that belong to no class, in files as in memory
@@ -47,6 +47,11 @@ class ClassMeta:
         table = np.arange(256, dtype=np.uint8)
         table[: self.num_classes] = self.swaps
         return table
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """C ids under which results are written in COCO's form: COCO's own for 'coco80', else numbers from 1."""
+        return COCO_CATEGORY_IDS if self.name == 'coco80' else tuple(range(1, self.num_classes + 1))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain form that `from_dict` reads."""

@@ -28,6 +28,11 @@ _COCO = (
 )
 
 
+# COCO counts its things from 1 to 90 and leaves these out.
+_COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
+
+
 def hue_color(k: int) -> tuple[int, int, int]:
     """Return the RGB colour number k of a series in which every prefix is spread evenly over the hues, by the golden ratio."""
     r, g, b = (round(255 * v) for v in colorsys.hsv_to_rgb(k * 0.61803398875 % 1, 0.75, 0.95))

@@ -29,6 +29,11 @@ def test_classes_of_objects_have_no_background() -> None:
     assert [coco[k] for k in (0, 9, 12, 45, 79)] == ['person', 'traffic light', 'parking meter', 'bowl', 'toothbrush']
     assert ClassMeta.load('voc20').classes == ClassMeta.load('voc2012').classes[1:]
     assert ClassMeta.load('voc20').palette == ClassMeta.load('voc2012').palette[1:]
+    ids = ClassMeta.load('coco80').category_ids
+    assert len(ids) == 80
+    by_name = dict(zip(coco, ids))
+    assert [by_name[n] for n in ('person', 'stop sign', 'cat', 'toothbrush', 'cell phone')] == [1, 13, 17, 90, 77]
+    assert ClassMeta.load('pedestrian').category_ids == (1,)
     for name in ('coco80', 'voc20', 'pedestrian'):
         assert (0, 0, 0) not in ClassMeta.load(name).palette, 'black boxes are hard to see'
 

@@ -15,6 +15,7 @@ from mmpose_lite.apis import box_detector, detect, inference, init_model
 from mmpose_lite.apis.benchmark_data import benchmark_data
 from mmpose_lite.apis.benchmark_infer import benchmark_infer
 from mmpose_lite.apis.benchmark_network import made_up_batch
+from mmpose_lite.apis.box_file import read_boxes
 from mmpose_lite.apis.browse import browse
 from mmpose_lite.apis.cli import run_command
 from mmpose_lite.apis.media import VideoWriter
@@ -162,9 +163,12 @@ def test_infer_writes_boxes_run_lengths_and_pictures(config: Path, checkpoint: P
     for entry in results:
         truth = [a['bbox'] for a in shapes() if a['image_id'] == entry['image_id']]
         assert min(np.abs(np.subtract(entry['bbox'], bbox)).max() for bbox in truth) < 2
-        assert META['classes'][entry['category_id']] == entry['category']
+        assert META['classes'][entry['category_id'] - 1] == entry['category']
         x, y, w, h = mask_api.toBbox(entry['segmentation']).tolist()
         assert np.abs(np.subtract((x, y, w, h), entry['bbox'])).max() < 2
+    boxes = read_boxes(out / 'results.json')  # those of category 1, for a pose network
+    assert [boxes.find(f'{i}.png') is not None for i in (1, 2, 3, 4)] == [True, True, False, True]
+    assert len(boxes.find('1.png')[0]) == 1
     assert sorted(path.name for path in out.glob('*.png')) == ['1.png', '2.png', '3.png', '4.png']
     drawn, original = (cv2.imread(str(f / '1.png')) for f in (out, folder))
     assert drawn.shape == original.shape
