@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mmengine.dataset import Compose
+
 from mmpose_lite.datasets.sampling import Draw
 from mmpose_lite.registry import DATASETS, TRANSFORMS
 
@@ -12,7 +14,8 @@ class MultiImageMixDataset:
     """Gives transforms that mix images (those with `num_others`: Mosaic) samples of the same data set; mmdet's name.
 
     The inner data set loads: its pipeline ends before anything is packed. The other samples are drawn with the random numbers of
-    the sample, and are augmented with numbers of their own, of the same seed and round.
+    the sample, and are augmented with numbers of their own, of the same seed and round. PipelineSwitchHook changes `pipeline`, so
+    that the last epochs can do without mixing.
 
     Args:
         dataset: config of the inner data set.
@@ -24,8 +27,8 @@ class MultiImageMixDataset:
 
     def __init__(self, dataset: Mapping[str, Any] | Any, *, pipeline: Sequence[Mapping[str, Any] | Callable]) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
-        self.pipeline = [TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline]
-        if not any(hasattr(step, 'num_others') for step in self.pipeline):
+        self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline])
+        if not any(hasattr(step, 'num_others') for step in self.pipeline.transforms):
             raise ValueError(
                 'MultiImageMixDataset: `pipeline` needs a transform that mixes images, such as Mosaic; others need no wrapper.'
             )
@@ -46,7 +49,7 @@ class MultiImageMixDataset:
         results = self.dataset[index]
         if 'rng' not in results:
             raise RuntimeError('MultiImageMixDataset: the pipeline of the inner `dataset` must end before PackDetInputs.')
-        for step in self.pipeline:
+        for step in self.pipeline.transforms:
             if hasattr(step, 'num_others'):
                 places = results['rng'].integers(len(self.dataset), size=step.num_others).tolist()
                 others = [index.at(place) if isinstance(index, Draw) else place for place in places]

@@ -1,6 +1,7 @@
 """Crops, SNIP, SNIPER, copies of small objects and mosaics: objects are where their boxes and masks say."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from mmpose_lite.datasets.sampling import Draw
 from mmpose_lite.datasets.transforms.crops import crop_sample, original_sizes, positive_chips
 from mmpose_lite.datasets.transforms.detection import resize_sample
-from mmpose_lite.registry import DATASETS, TRANSFORMS
+from mmpose_lite.registry import DATASETS, HOOKS, TRANSFORMS
 from tests.detection_folder import META, shape, shapes, write_shapes
 
 SIZE = (120, 90)  # (w, h)
@@ -233,6 +234,17 @@ def test_a_data_set_of_mosaics(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again['instances']['bboxes_input'], one['instances']['bboxes_input'])
     assert (other_round['inputs'] != one['inputs']).any()
     assert (other_seed['inputs'] != one['inputs']).any()
+
+
+def test_the_last_epochs_can_do_without_mixing(tmp_path: Path) -> None:
+    data = mixed(tmp_path)
+    plain = [dict(type='DetResize', scale=(64, 64)), dict(type='PackDetInputs')]
+    hook = HOOKS.build(dict(type='PipelineSwitchHook', switch_epoch=-1, switch_pipeline=plain))
+    loader = SimpleNamespace(dataset=data, _iterator=None)
+    logger = SimpleNamespace(info=lambda text: None)
+    for epoch, height in ((0, 64), (1, 47)):
+        hook.before_train_epoch(SimpleNamespace(epoch=epoch, max_epochs=2, train_dataloader=loader, logger=logger))
+        assert data[Draw(0, 0, epoch)]['inputs'].shape == (height, 64, 3), 'a square mosaic, then the image of 60 x 44 px alone'
 
 
 def test_the_inner_data_set_must_not_pack(tmp_path: Path) -> None:

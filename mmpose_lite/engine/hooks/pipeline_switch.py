@@ -54,11 +54,12 @@ class PipelineSwitchHook(Hook):
 
 
 def _with_pipeline(dataset: Any) -> Iterator[Any]:
-    """Yield the datasets inside wrappers."""
+    """Yield the datasets inside wrappers; of one that mixes images the wrapper, for it has the steps behind loading."""
+    if hasattr(dataset, 'pipeline'):
+        yield dataset
+        return
     inner = [*getattr(dataset, 'datasets', ()), *([dataset.dataset] if hasattr(dataset, 'dataset') else ())]
+    if not inner:
+        raise ConfigError(f'PipelineSwitchHook: {type(dataset).__name__} has no `pipeline` to switch.')
     for part in inner:
         yield from _with_pipeline(part)
-    if not inner:
-        if not hasattr(dataset, 'pipeline'):
-            raise ConfigError(f'PipelineSwitchHook: {type(dataset).__name__} has no `pipeline` to switch.')
-        yield dataset
