@@ -36,7 +36,7 @@ class CocoWholeBodyMetric(CocoMetric):
     evaluation (xtcocotools): a part is measured at the area of the whole person; people of whom it is not labelled are not asked
     for; a prediction in which no keypoint of it scores above 0 does not count; its score is that of the person. A prediction that
     matches nobody is medium or large by the extent of its 17 keypoints of the body.
-    Keys: `STAT_NAMES` of all keypoints, and of each part: 'body AP', 'foot AR .5' and so on. 'hand' is the mean of both hands, as
+    Keys: `STAT_NAMES` of all keypoints, and of each part: 'body/AP', 'foot/AR .5' and so on. 'hand' is the mean of both hands, as
     in the paper's table (https://github.com/jin-s13/COCO-WholeBody/issues/38).
 
     The arguments are those of `CocoMetric`. The file of results has each part under its own key, as the authors' tool reads it.
@@ -80,7 +80,7 @@ class CocoWholeBodyMetric(CocoMetric):
         stats['hand'] = np.where(np.minimum(left, right) == -1, -1, (left + right) / 2)
         rows = [(part, *(f'{value:.4f}' if value != -1 else '-' for value in values)) for part, values in stats.items()]
         MMLogger.get_current_instance().info(text_table(('part', *STAT_NAMES), rows, title='CocoWholeBodyMetric'))
-        return figures | {f'{part} {name}': float(v) for part, values in stats.items() for name, v in zip(STAT_NAMES, values)}
+        return figures | {f'{part}/{name}': float(v) for part, values in stats.items() for name, v in zip(STAT_NAMES, values)}
 
 
 def _part(triplets: list[float], keypoints: slice) -> list[float]:

@@ -76,10 +76,10 @@ def test_a_part_is_measured_as_if_there_were_no_others(part: str, tmp_path: Path
     alone = CocoMetric(write(tmp_path / 'part.json', annotations, keypoints), **NMS)
     expected = evaluate(alone, meta, samples(annotations, keypoints))
     names = set(STAT_NAMES) - {'AP (M)', 'AP (L)'}  # which range those that match nobody are in: by the body, or by the part
-    assert {name: figures[f'coco-wholebody/{part} {name}'] for name in names} == pytest.approx(
+    assert {name: figures[f'coco-wholebody/{part}/{name}'] for name in names} == pytest.approx(
         {name: expected[f'coco/{name}'] for name in names}
     )
-    assert 0.1 < figures[f'coco-wholebody/{part} AP'] < 1
+    assert 0.1 < figures[f'coco-wholebody/{part}/AP'] < 1
 
 
 def test_all_keypoints_together_are_measured_as_by_the_plain_metric(tmp_path: Path) -> None:
@@ -99,10 +99,10 @@ def test_a_lost_part_is_lost_alone_and_the_hand_is_the_mean_of_both(tmp_path: Pa
         CocoWholeBodyMetric(write(tmp_path / 'all.json', annotations), **NMS), META, samples(annotations, lost='righthand')
     )
     whole = evaluate(CocoWholeBodyMetric(write(tmp_path / 'all.json', annotations), **NMS), META, samples(annotations))
-    assert figures['coco-wholebody/righthand AP'] == 0
+    assert figures['coco-wholebody/righthand/AP'] == 0
     for part in ('body', 'foot', 'face', 'lefthand'):
-        assert figures[f'coco-wholebody/{part} AP'] == whole[f'coco-wholebody/{part} AP'] > 0
-    assert figures['coco-wholebody/hand AP'] == pytest.approx(figures['coco-wholebody/lefthand AP'] / 2)
+        assert figures[f'coco-wholebody/{part}/AP'] == whole[f'coco-wholebody/{part}/AP'] > 0
+    assert figures['coco-wholebody/hand/AP'] == pytest.approx(figures['coco-wholebody/lefthand/AP'] / 2)
     assert figures['coco-wholebody/AP'] < whole['coco-wholebody/AP']
 
 
@@ -112,16 +112,16 @@ def test_a_part_that_scores_nothing_does_not_count_as_found(tmp_path: Path) -> N
     wrong, right = samples(annotations, lost='face')[0], samples(annotations)[0]
     wrong['ann_id'], wrong['pred_instances']['bbox_scores'] = 9, np.array([2.0])
     path = write(tmp_path / 'all.json', annotations)
-    assert evaluate(CocoWholeBodyMetric(path, **NMS), META, [wrong, right])['coco-wholebody/face AP .5'] == pytest.approx(0.5)
+    assert evaluate(CocoWholeBodyMetric(path, **NMS), META, [wrong, right])['coco-wholebody/face/AP .5'] == pytest.approx(0.5)
     wrong['pred_instances']['keypoint_scores'][0, PARTS['face']] = 0
-    assert evaluate(CocoWholeBodyMetric(path, **NMS), META, [wrong, right])['coco-wholebody/face AP .5'] == pytest.approx(1)
+    assert evaluate(CocoWholeBodyMetric(path, **NMS), META, [wrong, right])['coco-wholebody/face/AP .5'] == pytest.approx(1)
 
 
 def test_a_part_that_nobody_has_gives_no_figure(tmp_path: Path) -> None:
     annotations = people(3)[2:]
     figures = evaluate(CocoWholeBodyMetric(write(tmp_path / 'all.json', annotations), **NMS), META, samples(annotations))
-    assert 'coco-wholebody/foot AP' not in figures
-    assert 'coco-wholebody/hand AP' in figures
+    assert 'coco-wholebody/foot/AP' not in figures
+    assert 'coco-wholebody/hand/AP' in figures
 
 
 def test_a_prediction_that_matches_nobody_is_as_large_as_its_body(tmp_path: Path) -> None:
@@ -131,9 +131,9 @@ def test_a_prediction_that_matches_nobody_is_as_large_as_its_body(tmp_path: Path
     wrong['ann_id'], wrong['pred_instances']['bbox_scores'] = 9, np.array([2.0])
     wrong['pred_instances']['keypoints'][0, :17] = 1000 + np.arange(17)[:, None]
     figures = evaluate(CocoWholeBodyMetric(write(tmp_path / 'all.json', annotations), **NMS), META, [right, wrong])
-    assert figures['coco-wholebody/face AP .5'] == pytest.approx(0.5)
-    assert figures['coco-wholebody/face AP (L)'] == pytest.approx(
-        evaluate(CocoWholeBodyMetric(str(tmp_path / 'all.json'), **NMS), META, [right])['coco-wholebody/face AP (L)']
+    assert figures['coco-wholebody/face/AP .5'] == pytest.approx(0.5)
+    assert figures['coco-wholebody/face/AP (L)'] == pytest.approx(
+        evaluate(CocoWholeBodyMetric(str(tmp_path / 'all.json'), **NMS), META, [right])['coco-wholebody/face/AP (L)']
     )
 
 
