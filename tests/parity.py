@@ -43,7 +43,8 @@ class Reference:
         if path.with_suffix('.npz').is_file():
             with np.load(path.with_suffix('.npz')) as arrays:
                 outputs = {key: arrays[key] for key in arrays}
-        return cls({key: tuple(shape) for key, shape in spec['keys'].items()}, tuple(spec['input_shape']), outputs)
+        keys = {key: tuple(shape) for key, shape in spec['keys'].items()}
+        return cls(keys, tuple(spec.get('input_shape', ())), outputs)
 
     def check_keys(self, model: nn.Module, *, prefixes: tuple[str, ...] = ('',)) -> None:
         """Demand the same keys and shapes in the same order, of the parts whose keys start with `prefixes`."""

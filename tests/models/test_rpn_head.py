@@ -200,3 +200,5 @@ def test_initial_values_and_errors() -> None:
     assert head.rpn_cls.bias.abs().sum() == 0
     with pytest.raises(ValueError, match='`nms_pre` must be 1 or more, got 0'):
         build(nms_pre=0)
+    with pytest.raises(ValueError, match='`nms` must be a suppression that needs boxes and scores alone, got SofterNMS'):
+        build(nms=dict(type='SofterNMS'))

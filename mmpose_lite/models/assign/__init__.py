@@ -1,7 +1,7 @@
 """What a detector learns where: anchors, which object an anchor answers for, which of them count, and the coding of boxes."""
 
 from mmpose_lite.models.assign.anchors import AnchorGenerator
-from mmpose_lite.models.assign.assigner import Assignment, MaxIoUAssigner
+from mmpose_lite.models.assign.assigner import ApproxMaxIoUAssigner, Assignment, MaxIoUAssigner
 from mmpose_lite.models.assign.box_coder import DeltaXYWHBBoxCoder
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.assign.samplers import (
@@ -15,6 +15,7 @@ from mmpose_lite.models.assign.samplers import (
 
 __all__ = [
     'AnchorGenerator',
+    'ApproxMaxIoUAssigner',
     'Assignment',
     'CombinedSampler',
     'DeltaXYWHBBoxCoder',

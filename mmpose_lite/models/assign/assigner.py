@@ -107,10 +107,14 @@ class MaxIoUAssigner:
                 f'got {tuple(priors_xyxy.shape)} and {tuple(gt_boxes_xyxy.shape)}.'
             )
         ious = pairwise_iou(gt_boxes_xyxy, priors_xyxy)
+        return self._assigned(ious, is_object, self._ignored(priors_xyxy, ignored_xyxy))
+
+    def _assigned(self, ious: Tensor, is_object: Tensor | None, ignored: Tensor | None) -> Assignment:
+        """Apply the rules to IoUs (M, N); `is_object` is (M,), `ignored` (N,)."""
+        M, N = ious.shape
         if is_object is not None:
             ious = ious.where(is_object[:, None], 0)
         max_ious, best = ious.max(dim=0) if M else (ious.new_zeros(N), None)
-        ignored = self._ignored(priors_xyxy, ignored_xyxy)
         if ignored is not None:
             ious = ious.masked_fill(ignored, -1.0)
             max_ious = max_ious.masked_fill(ignored, -1.0)
@@ -145,3 +149,44 @@ class MaxIoUAssigner:
             wins &= is_object[:, None]
         numbers = torch.arange(1, len(ious) + 1, device=ious.device)[:, None]
         return (wins * numbers).amax(dim=0)
+
+
+@ASSIGNERS.register_module()
+class ApproxMaxIoUAssigner(MaxIoUAssigner):
+    """As `MaxIoUAssigner`, for priors that are A boxes each: what counts is the best of them.
+
+    Source: Wang et al., Region Proposal by Guided Anchoring, CVPR 2019, Sec. 3.5, Eq. 5, arXiv:1901.03278. Names and defaults
+    are mmdet's.
+    Differs: a prior lies in an ignored region if one of its boxes does; mmdet asks the square in their place.
+
+    Args:
+        pos_iou_thr: see `MaxIoUAssigner`, as for the others.
+        neg_iou_thr: see there.
+        min_pos_iou: see there.
+        gt_max_assign_all: see there.
+        ignore_iof_thr: see there.
+        ignore_wrt_candidates: see there.
+        match_low_quality: see there.
+    """
+
+    @torch.no_grad()
+    def assign(
+        self,
+        priors_xyxy: Tensor,
+        gt_boxes_xyxy: Tensor,
+        *,
+        is_object: Tensor | None = None,
+        ignored_xyxy: Tensor | None = None,
+    ) -> Assignment:
+        """Assign the priors (N, A, 4) of one image; all else as in `MaxIoUAssigner.assign`."""
+        M = len(gt_boxes_xyxy)
+        if priors_xyxy.ndim != 3 or priors_xyxy.shape[2] != 4 or gt_boxes_xyxy.shape != (M, 4):
+            raise ValueError(
+                'ApproxMaxIoUAssigner: priors and objects must be (N, A, 4) and (M, 4), '
+                f'got {tuple(priors_xyxy.shape)} and {tuple(gt_boxes_xyxy.shape)}.'
+            )
+        N, A, _ = priors_xyxy.shape
+        boxes = priors_xyxy.flatten(0, 1)
+        ious = pairwise_iou(gt_boxes_xyxy, boxes).view(M, N, A).amax(dim=2)
+        ignored = self._ignored(boxes, ignored_xyxy)
+        return self._assigned(ious, is_object, None if ignored is None else ignored.view(N, A).any(dim=1))

@@ -12,10 +12,11 @@ from mmpose_lite.models.assign.box_coder import clip_boxes
 from mmpose_lite.models.base import BaseModel
 from mmpose_lite.models.estimators.views import views
 from mmpose_lite.models.heads.roi.candidates import Candidates
+from mmpose_lite.models.necks import build_neck
 from mmpose_lite.ops.boxes import boxes_to_image, boxes_to_input
 from mmpose_lite.ops.masks import paste_masks
 from mmpose_lite.ops.nms import Detections
-from mmpose_lite.registry import BACKBONES, HEADS, MODELS, NECKS, PREPROCESSORS
+from mmpose_lite.registry import BACKBONES, HEADS, MODELS, PREPROCESSORS
 from mmpose_lite.structures import ClassMeta, DetDataSample, SampleBatch
 
 MODES = ('tensor', 'loss', 'predict')
@@ -33,7 +34,7 @@ class TwoStageDetector(BaseModel):
         rpn_head: config of the head that proposes.
         roi_head: config of the head on the proposals; it is given `num_classes`, from `meta`.
         meta: the classes, anything `ClassMeta.load` takes, without a background.
-        neck: config of the neck.
+        neck: config of the neck, or of several in a row.
         data_preprocessor: config of the preprocessor; None for ImageNet's mean and std.
         test_cfg: `scales`: factors on the size of the input; `flip_test`: each also mirrored. The boxes of all passes are
             suppressed together, masks are averaged.
@@ -49,14 +50,14 @@ class TwoStageDetector(BaseModel):
         roi_head: Mapping[str, Any],
         *,
         meta: ClassMeta | Mapping[str, Any] | str,
-        neck: Mapping[str, Any] | None = None,
+        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=PREPROCESSORS.build(data_preprocessor or dict(type='DetDataPreprocessor')))
         self.class_meta = ClassMeta.load(meta)
         self.backbone = BACKBONES.build(backbone)
-        self.neck = None if neck is None else NECKS.build(neck)
+        self.neck = build_neck(neck)
         self.rpn_head = HEADS.build(rpn_head)
         self.roi_head = HEADS.build(roi_head, num_classes=self.class_meta.num_classes)
         unknown = [key for key in test_cfg or {} if key not in TEST_OPTIONS]

@@ -1,6 +1,6 @@
 """Heads: feature maps in, losses or predictions out."""
 
-from mmpose_lite.models.heads.dense import RPNHead
+from mmpose_lite.models.heads.dense import GARPNHead, RPNHead
 from mmpose_lite.models.heads.pose import CPMHead, CPNHead, HeatmapHead, MSPNHead, OpenPoseHead, PAFHead, RTMCCHead, SimCCHead
 from mmpose_lite.models.heads.roi import (
     CascadeRoIHead,
@@ -35,6 +35,7 @@ __all__ = [
     'FCNMaskHead',
     'FCNSkipHead',
     'FusedSemanticHead',
+    'GARPNHead',
     'HeatmapHead',
     'HybridTaskCascadeRoIHead',
     'MSPNHead',

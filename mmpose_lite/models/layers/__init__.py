@@ -6,6 +6,7 @@ from mmpose_lite.models.layers.deform_conv import DCN, DCNv2, DeformConv2d
 from mmpose_lite.models.layers.deform_roi_pool import DeformRoIPoolPack, ModulatedDeformRoIPoolPack
 from mmpose_lite.models.layers.drop_path import DropPath
 from mmpose_lite.models.layers.gau import GatedAttentionUnit, ScaleNorm
+from mmpose_lite.models.layers.masked_conv import MaskedConv2d
 from mmpose_lite.models.layers.non_local import NonLocal2d
 from mmpose_lite.models.layers.norm import LayerNorm2d, build_norm_layer
 from mmpose_lite.models.layers.openpose_stages import (
@@ -35,6 +36,7 @@ __all__ = [
     'LayerNorm2d',
     'LightweightInitialStage',
     'LightweightRefinementStage',
+    'MaskedConv2d',
     'ModulatedDeformRoIPoolPack',
     'NonLocal2d',
     'OpenPoseDenseStage',

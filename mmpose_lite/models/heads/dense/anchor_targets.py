@@ -55,22 +55,23 @@ def anchors_on_images(
 
 @torch.no_grad()
 def sample_anchors(
-    anchors: Tensor, on_image: Sequence[Tensor | None], objects: Objects, assigner: Any, sampler: Any
+    anchors: Sequence[Tensor], on_image: Sequence[Tensor | None], objects: Objects, assigner: Any, sampler: Any
 ) -> AnchorTargets:
     """Assign the anchors of each image and sample them; nothing waits for the device.
 
     Args:
-        anchors: (N, 4) xyxy.
+        anchors: of each image (N, 4) xyxy, or whatever the assigner takes, N first.
         on_image: of each image (N,) bool, anchors that can count; None: all.
         objects: of the images.
         assigner: one of the ASSIGNERS.
         sampler: one of the BOX_SAMPLERS.
     """
     rows = []
-    for i, usable in enumerate(on_image):
+    for i, (priors, usable) in enumerate(zip(anchors, on_image)):
         of_image = objects.of_image(i)
         # An empty box overlaps nothing, so it can not be the best of an object.
-        priors = anchors if usable is None else anchors.where(usable[:, None], 0)
+        if usable is not None:
+            priors = priors.where(usable.view(-1, *[1] * (priors.ndim - 1)), 0)
         assignment = assigner.assign(priors, of_image.boxes, is_object=of_image.is_object, ignored_xyxy=of_image.ignored_boxes)
         if usable is not None:
             assignment = assignment._replace(gt_inds=assignment.gt_inds.where(usable, -1))

@@ -92,12 +92,21 @@ class RPNHead(BaseModule):
         self.loss_cls = LOSSES.build(loss_cls)
         self.loss_bbox = LOSSES.build(loss_bbox)
         self.nms = NMS.build(nms)
+        if self.nms.extra:
+            raise ValueError(
+                f'RPNHead: `nms` must be a suppression that needs boxes and scores alone, got {nms["type"]}, which needs '
+                f'`{self.nms.extra}`.'
+            )
         self.limits = {True: (nms_pre_train, max_per_img_train), False: (nms_pre, max_per_img)}
         self.min_bbox_size = min_bbox_size
         self.allowed_border = allowed_border
         self.reg_decoded_bbox = reg_decoded_bbox
-        A = self.anchor_generator.num_base_anchors
         self.rpn_conv = nn.Conv2d(in_channels, feat_channels, 3, padding=1)
+        self.add_branches(feat_channels)
+
+    def add_branches(self, feat_channels: int) -> None:
+        """Make the layers on the shared convolution."""
+        A = self.anchor_generator.num_base_anchors
         self.rpn_cls = nn.Conv2d(feat_channels, A, 1)
         self.rpn_reg = nn.Conv2d(feat_channels, A * 4, 1)
 
@@ -122,15 +131,28 @@ class RPNHead(BaseModule):
         shapes = [tuple(x.shape[2:]) for x in raw.cls_logits]
         image_shapes = [tuple(m['img_shape']) for m in data_samples.metainfo]
         anchors, on_image = anchors_on_images(self.anchor_generator, shapes, image_shapes, allowed_border=self.allowed_border)
-        targets = sample_anchors(anchors, on_image, Objects.of(data_samples), self.assigner, self.sampler)
-        logits = torch.cat(_by_anchor(raw.cls_logits, 1), dim=1).gather(1, targets.indices[..., None])
-        deltas = torch.cat(_by_anchor(raw.deltas, 4), dim=1).gather(1, targets.indices[..., None].expand(-1, -1, 4))
+        anchors = anchors.expand(len(on_image), -1, -1)
+        return self.box_losses(raw.cls_logits, raw.deltas, anchors, on_image, Objects.of(data_samples))
+
+    def box_losses(
+        self,
+        cls_logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Tensor,
+        on_image: Sequence[Tensor | None],
+        objects: Objects,
+    ) -> dict[str, Tensor]:
+        """Return the losses of anchors (B, N, 4); `on_image` as in `sample_anchors`."""
+        targets = sample_anchors(anchors, on_image, objects, self.assigner, self.sampler)
+        four = targets.indices[..., None].expand(-1, -1, 4)
+        logits = torch.cat(by_anchor(cls_logits, 1), dim=1).gather(1, targets.indices[..., None])
+        coded = torch.cat(by_anchor(deltas, 4), dim=1).gather(1, four)
         background = (~targets.is_positive).long()  # class 0 is the object, 1 the background
-        priors, avg_factor = anchors[targets.indices], targets.num_samples
+        priors, avg_factor = anchors.gather(1, four), targets.num_samples
         if self.reg_decoded_bbox:
-            pred, target = self.bbox_coder.decode(priors, deltas), targets.gt_boxes
+            pred, target = self.bbox_coder.decode(priors, coded), targets.gt_boxes
         else:
-            pred, target = deltas.float(), self.bbox_coder.encode(priors, targets.gt_boxes)
+            pred, target = coded.float(), self.bbox_coder.encode(priors, targets.gt_boxes)
         loss_cls = self.loss_cls(
             logits.flatten(0, 1).float(), background.flatten(), targets.is_valid.flatten().float(), avg_factor=avg_factor
         )
@@ -148,16 +170,29 @@ class RPNHead(BaseModule):
             data_samples: with `img_shape` in the metainfo.
             training: whether the limits of training hold.
         """
-        nms_pre, max_per_img = self.limits[training]
         anchors = self.anchor_generator([tuple(x.shape[2:]) for x in raw.cls_logits])
+        of_images = [of_level.expand(len(data_samples.metainfo), -1, -1) for of_level in anchors]
+        return self.best_proposals(raw.cls_logits, raw.deltas, of_images, data_samples, training=training)
+
+    def best_proposals(
+        self,
+        cls_logits: Sequence[Tensor],
+        deltas: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        data_samples: SampleBatch,
+        *,
+        training: bool,
+    ) -> list[Proposals]:
+        """Return the proposals of anchors (B, H * W * A, 4) of each level; none where the logit is minus infinity."""
+        nms_pre, max_per_img = self.limits[training]
         image_shapes = torch.tensor([m['img_shape'] for m in data_samples.metainfo])[:, None]
         image_shapes = image_shapes.to(anchors[0].device, non_blocking=True)
         boxes, scores, levels = [], [], []
-        for level, (logits, deltas) in enumerate(zip(_by_anchor(raw.cls_logits, 1), _by_anchor(raw.deltas, 4))):
+        for level, (logits, coded) in enumerate(zip(by_anchor(cls_logits, 1), by_anchor(deltas, 4))):
             best, rows = logits[..., 0].float().topk(min(nms_pre, logits.shape[1]), dim=1)
-            deltas = deltas.gather(1, rows[..., None].expand(-1, -1, 4))
-            boxes.append(self.bbox_coder.decode(anchors[level][rows], deltas, max_shape=image_shapes))
-            scores.append(best.sigmoid())
+            four = rows[..., None].expand(-1, -1, 4)
+            boxes.append(self.bbox_coder.decode(anchors[level].gather(1, four), coded.gather(1, four), max_shape=image_shapes))
+            scores.append(best.sigmoid().where(best > -torch.inf, -torch.inf))
             levels.append(rows.new_full((rows.shape[1],), level))
         all_boxes, all_scores, all_levels = torch.cat(boxes, dim=1), torch.cat(scores, dim=1), torch.cat(levels)
         small = ((all_boxes[..., 2:] - all_boxes[..., :2]) <= self.min_bbox_size).any(dim=-1)
@@ -166,6 +201,6 @@ class RPNHead(BaseModule):
         return [Proposals(k.boxes[:max_per_img], k.scores[:max_per_img]) for k in kept]
 
 
-def _by_anchor(maps: Sequence[Tensor], values: int) -> list[Tensor]:
+def by_anchor(maps: Sequence[Tensor], values: int) -> list[Tensor]:
     """Return (B, H * W * A, values) of maps (B, A * values, H, W): in the order of the anchors."""
     return [x.permute(0, 2, 3, 1).reshape(len(x), -1, values) for x in maps]
