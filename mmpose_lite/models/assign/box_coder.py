@@ -93,6 +93,20 @@ class DeltaXYWHBBoxCoder:
             return boxes
         return clip_boxes(boxes, max_shape)
 
+    def edge_variances(self, priors_xyxy: Tensor, deltas: Tensor, variances: Tensor) -> Tensor:
+        """Return variances (..., 4) of the edges xyxy of decoded boxes, px^2, for small and independent errors of the deltas.
+
+        Args:
+            priors_xyxy: (..., 4).
+            deltas: (..., 4).
+            variances: (..., 4), of the deltas.
+        """
+        priors, boxes = (bbox_xyxy_to_cxcywh(b) for b in (priors_xyxy, self.decode(priors_xyxy, deltas)))
+        sizes = torch.cat([priors[..., 2:].expand_as(boxes[..., 2:]), boxes[..., 2:]], dim=-1)
+        scaled = zip(sizes.unbind(-1), variances.unbind(-1), self.target_stds)
+        x, y, width, height = ((size * std).square() * variance for size, variance, std in scaled)
+        return torch.stack([x + width / 4, y + height / 4] * 2, dim=-1)
+
 
 def clip_boxes(boxes_xyxy: Tensor, image_shape: tuple[int, int] | Tensor) -> Tensor:
     """Return boxes (..., 4) cut at the borders of images of shape (h, w), or of a shape for each (..., 2)."""

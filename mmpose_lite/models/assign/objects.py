@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mmpose_lite.ops.iou import pairwise_iou
 from mmpose_lite.structures import SampleBatch
 
 
@@ -39,3 +40,10 @@ class Objects(NamedTuple):
     def ignored_boxes(self) -> Tensor:
         """(..., N, 4) boxes of what is ignored, zeros for the rest."""
         return self.boxes.where(self.is_ignored[..., None], 0)
+
+    @property
+    def densities(self) -> Tensor:
+        """(..., N) greatest IoU of each object with another one of its class; 0 for rows that are no object."""
+        others = self.is_object[..., None] & self.is_object[..., None, :] & (self.labels[..., None] == self.labels[..., None, :])
+        ious = pairwise_iou(self.boxes, self.boxes).where(others, 0)
+        return (ious - ious.diagonal(dim1=-2, dim2=-1).diag_embed()).amax(dim=-1)

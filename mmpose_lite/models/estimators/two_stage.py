@@ -13,7 +13,7 @@ from mmpose_lite.models.base import BaseModel
 from mmpose_lite.models.estimators.views import views
 from mmpose_lite.models.heads.roi.candidates import Candidates
 from mmpose_lite.models.necks import build_neck
-from mmpose_lite.ops.boxes import boxes_to_image, boxes_to_input
+from mmpose_lite.ops.boxes import boxes_to_input
 from mmpose_lite.ops.masks import paste_masks
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import BACKBONES, HEADS, MODELS, PREPROCESSORS
@@ -102,14 +102,18 @@ class TwoStageDetector(BaseModel):
 
     @torch.no_grad()
     def _predict(self, inputs: Tensor, data_samples: SampleBatch) -> list[DetDataSample]:
-        passes = [self._pass(*view) for view in views(inputs, data_samples, self.scales, flip=self.flip_test)]
-        kept = []
-        for i, metainfo in enumerate(data_samples.metainfo):
-            boxes = torch.cat([boxes_to_image(p.found[i].boxes, p.metainfo[i]['warp_matrix']) for p in passes])
-            scores = torch.cat([p.found[i].scores for p in passes])
-            kept.append(self.roi_head.suppress(Candidates(clip_boxes(boxes, metainfo['ori_shape']), scores)))
+        passes = self._passes(inputs, data_samples)
+        kept = [self.roi_head.suppress(found) for found in _joined(passes, data_samples)]
         masks = self._masks(passes, kept) if self.roi_head.with_mask else [None] * len(kept)
         return [_sample(*of_image, self.roi_head) for of_image in zip(kept, masks, data_samples.metainfo)]
+
+    @torch.no_grad()
+    def candidates(self, inputs: Tensor, data_samples: SampleBatch) -> list[Candidates]:
+        """Return what `predict` suppresses, of each image: boxes in px of the original; arguments as in `forward`."""
+        return _joined(self._passes(inputs, data_samples), data_samples)
+
+    def _passes(self, inputs: Tensor, data_samples: SampleBatch) -> list['_Pass']:
+        return [self._pass(*view) for view in views(inputs, data_samples, self.scales, flip=self.flip_test)]
 
     def _pass(self, inputs: Tensor, data_samples: SampleBatch, mirrored: bool) -> '_Pass':
         feats = self.extract_feat(inputs)
@@ -135,6 +139,15 @@ class _Pass(NamedTuple):
     found: list[Candidates]  # of each image, px of this pass's input
     metainfo: Sequence[Mapping[str, Any]]  # of each image; its warp_matrix leads into this pass's input
     mirrored: bool
+
+
+def _joined(passes: Sequence[_Pass], data_samples: SampleBatch) -> list[Candidates]:
+    """Return the candidates of all passes, of each image, px of the original image."""
+    joined = []
+    for i, metainfo in enumerate(data_samples.metainfo):
+        found = Candidates.joined([p.found[i].to_image(p.metainfo[i]) for p in passes])
+        joined.append(found._replace(boxes=clip_boxes(found.boxes, metainfo['ori_shape'])))
+    return joined
 
 
 def _sample(kept: Detections, probs: Tensor | None, metainfo: Mapping[str, Any], roi_head: nn.Module) -> DetDataSample:

@@ -11,10 +11,10 @@ from torch import Tensor
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.bbox_head import BoxOutput
-from mmpose_lite.models.heads.roi.candidates import Candidates, join_rois, shapes_of_rois
+from mmpose_lite.models.heads.roi.candidates import Candidates, check_nms, join_rois, shapes_of_rois
 from mmpose_lite.models.heads.roi.mask_targets import mask_loss
 from mmpose_lite.models.heads.roi.sampling import RoISample, positives, sample_rois
-from mmpose_lite.ops.nms import Detections, multiclass_nms
+from mmpose_lite.ops.nms import Detections, Suppression
 from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS, NMS, ROI_EXTRACTORS
 from mmpose_lite.structures import SampleBatch
 
@@ -49,7 +49,7 @@ class CascadeRoIHead(BaseModule):
         mask_thr_binary: probability from which a pixel belongs to an object.
 
     Raises:
-        ValueError: there is not one entry for each stage.
+        ValueError: there is not one entry for each stage, or the suppression needs what the last box head does not predict.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class CascadeRoIHead(BaseModule):
         self.assigners = [ASSIGNERS.build(c) for c in of_stages('assigner', assigner)]
         self.samplers = [BOX_SAMPLERS.build(c) for c in of_stages('sampler', sampler)]
         self.nms = NMS.build(nms, max_num=max_per_img)
+        check_nms(type(self).__name__, self.nms, self.bbox_head[-1].extras)
         self.score_thr = score_thr
         self.mask_thr_binary = mask_thr_binary
 
@@ -182,11 +183,11 @@ class CascadeRoIHead(BaseModule):
                 rois = head.refine(raw, rois, shapes)
         boxes = head.decode(raw.deltas, rois, shapes)
         scores = head.scores(torch.stack(logits).mean(dim=0))
-        return [Candidates(*pair) for pair in zip(boxes.split(counts), scores.split(counts))]
+        return Candidates.of_images(boxes, scores, head.predict_extras(raw, rois), counts)
 
-    def suppress(self, found: Candidates) -> Detections:
-        """Return what is kept of the candidates of an image, best first. It waits for the device."""
-        return multiclass_nms(found.boxes, found.scores, self.nms, score_thr=self.score_thr)
+    def suppress(self, found: Candidates, nms: Suppression | None = None) -> Detections:
+        """Return what is kept of the candidates of an image, best first, by `nms` or the one of the head. It waits for the device."""
+        return found.suppress(nms or self.nms, score_thr=self.score_thr)
 
     def masks(self, feats: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
         """Return the probabilities (D, h, w) within the boxes of each image, averaged over the stages.

@@ -21,6 +21,7 @@ class RoISample(NamedTuple):
     is_positive: Tensor  # (R,) bool
     is_valid: Tensor  # (R,) bool; the rest stands for nothing
     is_gt: Tensor  # (R,) bool: the box is that of an object itself
+    gt_densities: Tensor  # (R,) greatest IoU of the object with another one of its class, likewise
     num_rows: list[int]  # of each image
     most_positive: int  # of an image; they stand in its first rows
 
@@ -73,9 +74,8 @@ def sample_rois(
         gt_rows = (assignment.gt_inds[rows] - 1).clamp(min=0)
         chosen = priors[rows]
         rois = torch.cat([chosen.new_full((len(chosen), 1), i), chosen], dim=1)
-        parts.append(
-            (rois, of_image.boxes[gt_rows], of_image.labels[gt_rows], gt_rows, sampled.is_positive, sampled.is_valid, is_gt[rows])
-        )
+        of_gts = of_image.boxes[gt_rows], of_image.labels[gt_rows], gt_rows
+        parts.append((rois, *of_gts, sampled.is_positive, sampled.is_valid, is_gt[rows], of_image.densities[gt_rows]))
     columns = [torch.cat(column) for column in zip(*parts)]
     return RoISample(*columns, [len(part[0]) for part in parts], int(sampler.num * sampler.pos_fraction))
 

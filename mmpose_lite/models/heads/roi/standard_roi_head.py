@@ -10,10 +10,10 @@ from torch import Tensor
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.bbox_head import BoxOutput
-from mmpose_lite.models.heads.roi.candidates import Candidates, join_rois, shapes_of_rois
+from mmpose_lite.models.heads.roi.candidates import Candidates, check_nms, join_rois, shapes_of_rois
 from mmpose_lite.models.heads.roi.mask_targets import mask_loss
 from mmpose_lite.models.heads.roi.sampling import RoISample, positives, sample_rois
-from mmpose_lite.ops.nms import Detections, multiclass_nms
+from mmpose_lite.ops.nms import Detections, Suppression
 from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS, NMS, ROI_EXTRACTORS
 from mmpose_lite.structures import SampleBatch
 
@@ -37,6 +37,9 @@ class StandardRoIHead(BaseModule):
         score_thr: boxes that score no more are left out.
         max_per_img: detections of an image at most.
         mask_thr_binary: probability from which a pixel belongs to an object.
+
+    Raises:
+        ValueError: the suppression needs what the box head does not predict.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class StandardRoIHead(BaseModule):
         self.assigner = ASSIGNERS.build(assigner)
         self.sampler = BOX_SAMPLERS.build(sampler)
         self.nms = NMS.build(nms, max_num=max_per_img)
+        check_nms(type(self).__name__, self.nms, self.bbox_head.extras)
         self.score_thr = score_thr
         self.mask_thr_binary = mask_thr_binary
 
@@ -105,11 +109,11 @@ class StandardRoIHead(BaseModule):
         raw = self(feats, rois)
         boxes = self.bbox_head.decode(raw.deltas, rois, shapes_of_rois(data_samples, rois))
         scores = self.bbox_head.scores(raw.cls_logits)
-        return [Candidates(*pair) for pair in zip(boxes.split(counts), scores.split(counts))]
+        return Candidates.of_images(boxes, scores, self.bbox_head.predict_extras(raw, rois), counts)
 
-    def suppress(self, found: Candidates) -> Detections:
-        """Return what is kept of the candidates of an image, best first. It waits for the device."""
-        return multiclass_nms(found.boxes, found.scores, self.nms, score_thr=self.score_thr)
+    def suppress(self, found: Candidates, nms: Suppression | None = None) -> Detections:
+        """Return what is kept of the candidates of an image, best first, by `nms` or the one of the head. It waits for the device."""
+        return found.suppress(nms or self.nms, score_thr=self.score_thr)
 
     def masks(self, feats: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
         """Return the probabilities (D, h, w) within the boxes of each image.
