@@ -48,6 +48,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
     nms = commands.add_parser('nms', help='suppression of poses by OKS, or of boxes by each variant')
     nms.add_argument('--of', choices=('poses', 'boxes'), default='poses', help='(default: %(default)s)')
+    nms.add_argument(
+        '--config', help='of a detector, whose boxes on the test data are suppressed: AP, AP75 and time of each variant'
+    )
+    nms.add_argument('--checkpoint', help='weights of the detector')
+    add_cfg_options(nms)
     nms.add_argument('--num', type=_positive, nargs='+', metavar='N', help='(default: 20 100 1000 poses, or 1000 4000 boxes)')
     nms.add_argument('--keypoints', type=_positive, default=17, metavar='K', help='of a pose (default: %(default)s)')
     add_device(nms)
@@ -98,6 +103,13 @@ def _measure(args: argparse.Namespace, device: str) -> 'Report':
         from mmpose_lite.apis.benchmark_ops import benchmark_codecs
 
         return benchmark_codecs(tuple(args.shape), num_people=args.people, repeats=args.repeats, device=device)
+    if args.command == 'nms' and args.config:
+        from mmpose_lite.apis.benchmark_nms import compare_on_detector
+        from mmpose_lite.engine.config import load_config
+        from mmpose_lite.zoo.names import find_config
+
+        cfg = load_config(find_config(args.config), args.cfg_options)
+        return compare_on_detector(cfg, checkpoint=args.checkpoint, repeats=args.repeats, device=device)
     if args.command == 'nms' and args.of == 'boxes':
         from mmpose_lite.apis.benchmark_nms import benchmark_box_nms
 

@@ -1,6 +1,6 @@
 # Faster R-CNN on HRNetV2p-W32, COCO; mmdet's faster-rcnn_hrnetv2p-w32-1x_coco.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/detection_runtime.py',
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/sgd_1x.py',
 ]

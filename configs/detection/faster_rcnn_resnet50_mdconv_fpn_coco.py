@@ -1,7 +1,7 @@
 # Faster R-CNN on ResNet-50 with deformable convolution v2 in C3 to C5, and FPN, COCO; mmdet's
 # faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/detection_runtime.py',
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/sgd_1x.py',
 ]

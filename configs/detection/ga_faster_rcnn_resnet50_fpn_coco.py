@@ -1,6 +1,6 @@
 # Faster R-CNN with guided anchoring on ResNet-50 and FPN, COCO; mmdet's ga-faster-rcnn_r50_fpn_1x_coco.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/detection_runtime.py',
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/sgd_1x.py',
 ]

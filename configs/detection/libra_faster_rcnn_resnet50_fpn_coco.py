@@ -1,7 +1,7 @@
 # Libra R-CNN on ResNet-50 and FPN, COCO: IoU-balanced sampling, balanced pyramid and L1; mmdet's
 # libra-faster-rcnn_r50_fpn_1x_coco.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/detection_runtime.py',
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/sgd_1x.py',
 ]

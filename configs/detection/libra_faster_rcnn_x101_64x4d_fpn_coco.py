@@ -1,6 +1,6 @@
 # Libra R-CNN on ResNeXt-101-64x4d and FPN, COCO; mmdet's libra-faster-rcnn_x101-64x4d_fpn_1x_coco.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/detection_runtime.py',
     '../_base_/datasets/coco_detection.py',
     '../_base_/schedules/sgd_1x.py',
 ]

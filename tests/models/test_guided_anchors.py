@@ -218,9 +218,10 @@ def test_proposals_stand_where_an_anchor_is_likely() -> None:
     module.loc_filter_thr = 0.02
     assert all(len(p.boxes) == 0 for p in module.proposals(module(maps), batch([[]]), training=False))
     nn.init.normal_(module.conv_loc.weight)
-    module.loc_filter_thr = 0.3
+    nn.init.zeros_(module.conv_loc.bias)
+    module.loc_filter_thr = 0.5
     raw = module(maps)
-    likely = [x.sigmoid() >= 0.3 for x in raw.places]
+    likely = [x.sigmoid() >= 0.5 for x in raw.places]
     assert 0 < sum(int(mask.sum()) for mask in likely) < sum(mask.numel() for mask in likely)
     module.train()
     everywhere = module(maps)

@@ -66,6 +66,7 @@ class AnchorGenerator(nn.Module):
         if not 0 <= center_offset <= 1:
             raise ValueError(f'AnchorGenerator: `center_offset` must be in [0, 1], got {center_offset}.')
         self.strides = tuple(strides)
+        self.scales = tuple(scales)
         self.num_base_anchors = len(ratios) * len(scales)
         heights, factors = torch.tensor(ratios, dtype=torch.float32).sqrt(), torch.tensor(scales, dtype=torch.float32)
         sides = torch.stack([1 / heights, heights], dim=-1)[:, None] * factors[:, None]  # ratios x scales x (w, h)

@@ -1,6 +1,6 @@
 """Heads: feature maps in, losses or predictions out."""
 
-from mmpose_lite.models.heads.dense import GARPNHead, RPNHead
+from mmpose_lite.models.heads.dense import FCOSHead, GARPNHead, RetinaHead, RPNHead
 from mmpose_lite.models.heads.pose import CPMHead, CPNHead, HeatmapHead, MSPNHead, OpenPoseHead, PAFHead, RTMCCHead, SimCCHead
 from mmpose_lite.models.heads.roi import (
     CascadeRoIHead,
@@ -34,6 +34,7 @@ __all__ = [
     'FCNHead',
     'FCNMaskHead',
     'FCNSkipHead',
+    'FCOSHead',
     'FusedSemanticHead',
     'GARPNHead',
     'HeatmapHead',
@@ -44,6 +45,7 @@ __all__ = [
     'PSPHead',
     'RPNHead',
     'RTMCCHead',
+    'RetinaHead',
     'Shared2FCBBoxHead',
     'SimCCHead',
     'SingleRoIExtractor',

@@ -54,8 +54,8 @@ class FocalLoss(nn.Module):
             raise ValueError('FocalLoss: `use_sigmoid` must be True, got False; there is no softmax variant.')
         if gamma < 0:
             raise ValueError(f'FocalLoss: `gamma` must be 0 or more, got {gamma}.')
-        alphas = torch.tensor(alpha, dtype=torch.float32).reshape(-1)
-        if len(alphas) == 0 or alphas.min() < 0 or alphas.max() > 1:
+        alphas = (alpha,) if isinstance(alpha, int | float) else tuple(alpha)
+        if not alphas or min(alphas) < 0 or max(alphas) > 1:
             raise ValueError(f'FocalLoss: `alpha` must be in [0, 1], one number or one per class, got {alpha}.')
         self.use_sigmoid = use_sigmoid
         self.gamma = gamma
@@ -63,7 +63,7 @@ class FocalLoss(nn.Module):
         self.ignore_index = ignore_index
         self.avg_non_ignore = avg_non_ignore
         self.loss_weight = loss_weight
-        self.register_buffer('alpha', alphas, persistent=False)
+        self.register_buffer('alpha', torch.tensor(alphas, dtype=torch.float32), persistent=False)
         self.register_buffer('class_weight', class_weights('FocalLoss', class_weight), persistent=False)
 
     def forward(

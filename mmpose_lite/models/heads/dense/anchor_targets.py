@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmpose_lite.models.assign.anchors import AnchorGenerator, inside_image
+from mmpose_lite.models.assign.assigner import Assignment
 from mmpose_lite.models.assign.objects import Objects
 
 
@@ -69,13 +70,37 @@ def sample_anchors(
     rows = []
     for i, (priors, usable) in enumerate(zip(anchors, on_image)):
         of_image = objects.of_image(i)
-        # An empty box overlaps nothing, so it can not be the best of an object.
-        if usable is not None:
-            priors = priors.where(usable.view(-1, *[1] * (priors.ndim - 1)), 0)
-        assignment = assigner.assign(priors, of_image.boxes, is_object=of_image.is_object, ignored_xyxy=of_image.ignored_boxes)
-        if usable is not None:
-            assignment = assignment._replace(gt_inds=assignment.gt_inds.where(usable, -1))
+        assignment = _assigned(priors, usable, of_image, assigner)
         sampled = sampler.sample(assignment)
         gt_rows = (assignment.gt_inds[sampled.indices] - 1).clamp(min=0)
         rows.append((sampled.indices, of_image.boxes[gt_rows], of_image.labels[gt_rows], *sampled[1:]))
     return AnchorTargets(*(torch.stack(column) for column in zip(*rows)))
+
+
+@torch.no_grad()
+def assign_anchors(
+    anchors: Sequence[Tensor], on_image: Sequence[Tensor | None], objects: Objects, assigner: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Assign all anchors of each image, for heads that learn from all of them; arguments as in `sample_anchors`.
+
+    Returns:
+        (B, N) int64, above 0 for positive anchors, 0 for background, below for what does not count; (B, N, 4) boxes and (B, N)
+        classes of the objects, of any object where the anchor is not positive.
+    """
+    rows = []
+    for i, (priors, usable) in enumerate(zip(anchors, on_image)):
+        of_image = objects.of_image(i)
+        gt_inds = _assigned(priors, usable, of_image, assigner).gt_inds
+        gt_rows = (gt_inds - 1).clamp(min=0)
+        rows.append((gt_inds, of_image.boxes[gt_rows], of_image.labels[gt_rows]))
+    gt_inds, boxes, labels = (torch.stack(column) for column in zip(*rows))
+    return gt_inds, boxes, labels
+
+
+def _assigned(priors: Tensor, usable: Tensor | None, objects: Objects, assigner: Any) -> Assignment:
+    """Return what the assigner says of one image, with -1 for anchors that can not count."""
+    if usable is not None:
+        # An empty box overlaps nothing, so it can not be the best of an object.
+        priors = priors.where(usable.view(-1, *[1] * (priors.ndim - 1)), 0)
+    assignment = assigner.assign(priors, objects.boxes, is_object=objects.is_object, ignored_xyxy=objects.ignored_boxes)
+    return assignment if usable is None else assignment._replace(gt_inds=assignment.gt_inds.where(usable, -1))

@@ -148,8 +148,6 @@ class GARPNHead(RPNHead):
                 'GARPNHead: `square_anchor_generator` must make one anchor per cell and both generators have the same strides, '
                 f'got {squares.num_base_anchors} anchors, strides {squares.strides} and {approxs.strides}.'
             )
-        # Side of a square in strides; the place targets need it.
-        self.base_scale = float(squares.base_anchors[0, 0, 2] - squares.base_anchors[0, 0, 0]) / squares.strides[0]
         self.anchor_coder = BOX_CODERS.build(anchor_coder)
         self.ga_assigner, self.ga_sampler = ASSIGNERS.build(ga_assigner), BOX_SAMPLERS.build(ga_sampler)
         self.loss_loc, self.loss_shape = LOSSES.build(loss_loc), LOSSES.build(loss_shape)
@@ -236,7 +234,7 @@ class GARPNHead(RPNHead):
             objects,
             [tuple(x.shape[2:]) for x in raw.places],
             self.anchor_generator.strides,
-            base_scale=self.base_scale,
+            base_scale=self.anchor_generator.scales[0],
             center_ratio=self.center_ratio,
             ignore_ratio=self.ignore_ratio,
         )
