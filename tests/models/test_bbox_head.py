@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmpose_lite.models.assign import Assignment, Objects
-from mmpose_lite.models.heads.roi.bbox_head import BoxOutput, ConvFCBBoxHead
+from mmpose_lite.models.heads.roi.base_bbox_head import BoxOutput
+from mmpose_lite.models.heads.roi.bbox_head import ConvFCBBoxHead
 from mmpose_lite.models.heads.roi.candidates import join_rois
 from mmpose_lite.models.heads.roi.sampling import positives, sample_rois
 from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS

@@ -25,7 +25,9 @@ def sample(rois: list[list[float]], gt_rows: list[int], num_rows: list[int]) -> 
     R = len(rois)
     yes = torch.ones(R, dtype=torch.bool)
     boxes = torch.tensor(rois)
-    return RoISample(boxes, boxes[:, 1:], torch.zeros(R).long(), torch.tensor(gt_rows), yes, yes, yes, num_rows, R)
+    return RoISample(
+        boxes, boxes[:, 1:], torch.zeros(R).long(), torch.tensor(gt_rows), yes, yes, yes, torch.zeros(R), num_rows, R
+    )
 
 
 def test_targets_are_masks_seen_through_boxes() -> None:

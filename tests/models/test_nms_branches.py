@@ -55,7 +55,7 @@ def sample() -> RoISample:
     rois = torch.cat([torch.zeros(4, 1), gts + torch.tensor([[2.0, -3, 4, 1], [0, 2, 3, -2], [30, 30, 40, 50], [0, 0, 0, 0]])], 1)
     positive, valid = torch.tensor([True, True, False, False]), torch.tensor([True, True, True, False])
     densities = torch.tensor([0.6, 0.3, 0.9, 0.9])
-    return RoISample(rois, gts, torch.tensor([2, 0, 1, 1]), torch.arange(4), positive, valid, ~valid, densities, [4])
+    return RoISample(rois, gts, torch.tensor([2, 0, 1, 1]), torch.arange(4), positive, valid, ~valid, densities, [4], 2)
 
 
 @pytest.mark.parametrize('agnostic', [False, True])
@@ -155,9 +155,10 @@ def test_each_suppression_gets_its_branch_by_name(nms: str, extra: str, branch: 
     proposals = [torch.tensor([[0.0, 0, 30, 30], [4, 2, 33, 30], [10, 10, 60, 50]]), torch.zeros(0, 4)]
     samples = det_batch([[], []])
     candidates = head.candidates(feats, proposals, samples)
-    kept = candidates[0].suppress(head.nms, score_thr=0.0)
+    kept = head.suppress(candidates[0])
     assert 0 < len(kept.boxes) <= 9
-    assert len(candidates[1].suppress(head.nms, score_thr=0.0).boxes) == 0
+    assert len(head.suppress(candidates[1]).boxes) == 0
+    assert head.candidates(feats, proposals[1:] * 2, samples)[0].extras[extra].shape[0] == 0
     boxes, scores, values = (
         x.flatten(0, 1) for x in (candidates[0].boxes, candidates[0].scores, _per_class(candidates[0], extra))
     )

@@ -41,9 +41,7 @@ class Candidates(NamedTuple):
         return Candidates(boxes_to_image(self.boxes, metainfo['warp_matrix']), self.scores, extras)
 
     @classmethod
-    def of_images(
-        cls, boxes: Tensor, scores: Tensor, extras: Mapping[str, Tensor], counts: Sequence[int]
-    ) -> list['Candidates']:
+    def of_images(cls, boxes: Tensor, scores: Tensor, extras: Mapping[str, Tensor], counts: Sequence[int]) -> list['Candidates']:
         """Return those of each image, of the rows of all images; `counts` are the rows of each."""
         rows = {name: values.split(list(counts)) for name, values in extras.items()}
         pairs = zip(boxes.split(list(counts)), scores.split(list(counts)))

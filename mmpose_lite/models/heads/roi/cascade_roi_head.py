@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
-from mmpose_lite.models.heads.roi.bbox_head import BoxOutput
+from mmpose_lite.models.heads.roi.base_bbox_head import BoxOutput
 from mmpose_lite.models.heads.roi.candidates import Candidates, check_nms, join_rois, shapes_of_rois
 from mmpose_lite.models.heads.roi.mask_targets import mask_loss
 from mmpose_lite.models.heads.roi.sampling import RoISample, positives, sample_rois
@@ -186,7 +186,7 @@ class CascadeRoIHead(BaseModule):
         return Candidates.of_images(boxes, scores, head.predict_extras(raw, rois), counts)
 
     def suppress(self, found: Candidates, nms: Suppression | None = None) -> Detections:
-        """Return what is kept of the candidates of an image, best first, by `nms` or the one of the head. It waits for the device."""
+        """Return what `nms`, or that of the head, keeps of the candidates of an image, best first. It waits for the device."""
         return found.suppress(nms or self.nms, score_thr=self.score_thr)
 
     def masks(self, feats: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:

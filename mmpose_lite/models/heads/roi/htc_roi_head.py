@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from mmpose_lite.models.assign.objects import Objects
-from mmpose_lite.models.heads.roi.bbox_head import BoxOutput
+from mmpose_lite.models.heads.roi.base_bbox_head import BoxOutput
 from mmpose_lite.models.heads.roi.cascade_roi_head import CascadeRoIHead, Config, Configs
 from mmpose_lite.models.heads.roi.sampling import RoISample
 from mmpose_lite.registry import HEADS, ROI_EXTRACTORS
