@@ -18,6 +18,7 @@ NETWORKS = {
     'det_ga_faster_rcnn_r50': 'ga_faster_rcnn_resnet50_fpn_coco',
     'det_libra_faster_rcnn_r50': 'libra_faster_rcnn_resnet50_fpn_coco',
     'det_libra_faster_rcnn_x101': 'libra_faster_rcnn_x101_64x4d_fpn_coco',
+    'det_centernet_r18_dcnv2': 'centernet_resnet18_dcnv2_coco',
     'det_fcos_r50': 'fcos_resnet50_caffe_fpn_gn_coco',
     'det_retinanet_r50_fpn': 'retinanet_resnet50_fpn_coco',
 }

@@ -1,6 +1,6 @@
 """Heads: feature maps in, losses or predictions out."""
 
-from mmpose_lite.models.heads.dense import FCOSHead, GARPNHead, RetinaHead, RPNHead
+from mmpose_lite.models.heads.dense import CenterNetHead, FCOSHead, GARPNHead, RetinaHead, RPNHead
 from mmpose_lite.models.heads.pose import CPMHead, CPNHead, HeatmapHead, MSPNHead, OpenPoseHead, PAFHead, RTMCCHead, SimCCHead
 from mmpose_lite.models.heads.roi import (
     CascadeRoIHead,
@@ -29,6 +29,7 @@ __all__ = [
     'CPMHead',
     'CPNHead',
     'CascadeRoIHead',
+    'CenterNetHead',
     'ConvFCBBoxHead',
     'DUCHead',
     'DeepSupervisionHead',

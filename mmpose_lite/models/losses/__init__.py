@@ -4,6 +4,7 @@ from mmpose_lite.models.losses.ae import AssociativeEmbeddingLoss
 from mmpose_lite.models.losses.classification import KLDiscretLoss
 from mmpose_lite.models.losses.cross_entropy import CrossEntropyLoss
 from mmpose_lite.models.losses.focal import FocalLoss
+from mmpose_lite.models.losses.gaussian_focal import GaussianFocalLoss
 from mmpose_lite.models.losses.ghm import GHMC, GHMR
 from mmpose_lite.models.losses.hard_examples import HardExampleCrossEntropyLoss
 from mmpose_lite.models.losses.heatmap import AdaptiveWingLoss, KeypointMSELoss, KeypointOHKMMSELoss
@@ -38,6 +39,7 @@ __all__ = [
     'FocalLoss',
     'FocalTverskyLoss',
     'GIoULoss',
+    'GaussianFocalLoss',
     'GeneralizedDiceLoss',
     'HardExampleCrossEntropyLoss',
     'IoULoss',

@@ -3,6 +3,7 @@
 from mmpose_lite.models.necks.aspp_neck import ASPPNeck
 from mmpose_lite.models.necks.bfp import BFP
 from mmpose_lite.models.necks.cpn_global_net import CPNGlobalNet
+from mmpose_lite.models.necks.ct_resnet_neck import CTResNetNeck
 from mmpose_lite.models.necks.feature_map_processor import FeatureMapProcessor
 from mmpose_lite.models.necks.fpn import FPN
 from mmpose_lite.models.necks.hrfpn import HRFPN
@@ -17,6 +18,7 @@ __all__ = [
     'PAFPN',
     'ASPPNeck',
     'CPNGlobalNet',
+    'CTResNetNeck',
     'FeatureMapProcessor',
     'LightweightCPM',
     'build_neck',
