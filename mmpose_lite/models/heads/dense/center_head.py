@@ -182,7 +182,7 @@ class CenterNetHead(BaseModule):
             data_samples: not looked at: peaks on padding are as unlikely as elsewhere.
         """
         (scores,), (sizes,), (offsets,) = (tuple(x.float() for x in maps) for maps in raw)
-        B, _, H, W = scores.shape
+        H, W = scores.shape[2:]
         kernel = self.local_maximum_kernel
         peaks = scores * (functional.max_pool2d(scores, kernel, stride=1, padding=kernel // 2) == scores)
         best, where = peaks.flatten(1).topk(min(self.topk, peaks[0].numel()), dim=1)
