@@ -17,6 +17,7 @@ model = dict(
             stage4=dict(num_modules=3, num_branches=4, block='BASIC', num_blocks=(4, 4, 4, 4), num_channels=(32, 64, 128, 256)),
         ),
         multiscale_output=True,
+        norm_eval=True,
         init_cfg=dict(
             type='Pretrained', checkpoint='https://download.openmmlab.com/pretrain/third_party/hrnetv2_w32-dc9eeb4f.pth'
         ),
