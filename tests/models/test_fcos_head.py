@@ -103,7 +103,7 @@ def test_losses_by_a_loop() -> None:
 
 
 def test_candidates_by_a_loop() -> None:
-    head, raw = build(nms_pre=10, score_thr=0.55), random_raw()
+    head, raw = build(nms_pre=10, score_thr=0.8), random_raw()
     shapes = [(48, 64), (40, 50)]
     found = head.candidates(raw, det_batch([[], []], size=SIZE, img_shapes=shapes))
     for b, (h, w) in enumerate(shapes):
@@ -119,7 +119,7 @@ def test_candidates_by_a_loop() -> None:
                     pairs += [(raw.cls_logits[level][b, c, i, j].sigmoid().item(), central, c, box) for c in range(C)]
             expected += sorted(pairs, key=lambda pair: -pair[0])[:10]
         kept = found[b].scores > -torch.inf
-        expected = [e for e in expected if e[0] > 0.55]
+        expected = [e for e in expected if e[0] > 0.8]
         assert 0 < len(expected) < 20
         torch.testing.assert_close(found[b].scores[kept], torch.tensor([score * central for score, central, _, _ in expected]))
         torch.testing.assert_close(found[b].boxes[kept], torch.tensor([box for *_, box in expected]))
