@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mmpose_lite.apis.benchmark import Report, in_turns, machine
 from mmpose_lite.apis.infer import init_model
+from mmpose_lite.datasets.collate import detection_collate
 from mmpose_lite.engine.config import ConfigError
-from mmpose_lite.engine.runner import Runner
-from mmpose_lite.registry import METRICS, NMS
+from mmpose_lite.registry import DATASETS, METRICS, NMS
 
 _SCENE = 1000.0  # px, both sides of the made-up picture
 _SIDES = (10.0, 110.0)  # px, of the boxes: most overlap some others, few overlap by half
@@ -83,11 +83,11 @@ def compare_on_detector(cfg: Config, *, checkpoint: str | Path | None, repeats: 
     model = init_model(cfg, checkpoint, device=device)
     if not hasattr(model, 'candidates'):
         raise ConfigError(f'benchmark nms: {type(model).__name__} has no candidates to suppress; a TwoStageDetector has.')
-    loader = Runner.build_dataloader(cfg.test_dataloader)
+    dataset = DATASETS.build(cfg.test_dataloader['dataset'])
     candidates, image_ids = [], []
     with torch.inference_mode():
-        for batch in loader:
-            batch = model.data_preprocessor(batch, False)
+        for i in range(len(dataset)):
+            batch = model.data_preprocessor(detection_collate([dataset[i]]), False)
             candidates += model.candidates(batch['inputs'], batch['data_samples'])
             image_ids += [metainfo['img_id'] for metainfo in batch['data_samples'].metainfo]
     report = Report(f'suppression of the boxes of {len(candidates)} images by one detector', machine(device))
@@ -99,7 +99,7 @@ def compare_on_detector(cfg: Config, *, checkpoint: str | Path | None, repeats: 
         else:
             report.notes.append(f'not compared: {name}, which needs `{nms.extra}`; the box head does not predict it.')
     with torch.inference_mode():
-        figures = {name: _figures(cfg, loader.dataset.metainfo, image_ids, run()) for name, run in runs.items()}
+        figures = {name: _figures(cfg, dataset.metainfo, image_ids, run()) for name, run in runs.items()}
         seconds = in_turns(runs, repeats=repeats, device=device)
     for name, of_variant in figures.items():
         for key, value in of_variant.items():

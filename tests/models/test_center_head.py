@@ -89,7 +89,7 @@ def test_losses_by_hand() -> None:
 
 def test_peaks_by_a_loop() -> None:
     head = build()
-    raw = CenterMaps((torch.rand(2, 3, 6, 7),), (1 + torch.rand(2, 2, 6, 7),), (torch.rand(2, 2, 6, 7),))
+    raw = CenterMaps((torch.rand(2, 3, 6, 7),), (4 + 3 * torch.rand(2, 2, 6, 7),), (torch.rand(2, 2, 6, 7),))
     found = head.candidates(raw, det_batch([[], []], size=(28, 24)))
     for b in range(2):
         peaks = []

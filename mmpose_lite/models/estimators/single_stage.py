@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmpose_lite.models.base import BaseModel
 from mmpose_lite.models.necks import build_neck
 from mmpose_lite.ops.boxes import boxes_to_image
 from mmpose_lite.registry import BACKBONES, HEADS, MODELS, PREPROCESSORS

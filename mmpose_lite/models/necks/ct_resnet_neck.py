@@ -4,9 +4,9 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.layers.deform_conv import DCNv2
 from mmpose_lite.registry import NECKS

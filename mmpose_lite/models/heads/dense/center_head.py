@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.assign.objects import Objects
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.retina_head import DenseCandidates
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import HEADS, LOSSES, NMS

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpose_lite.models.assign.box_coder import clip_boxes
 from mmpose_lite.models.assign.objects import Objects
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.retina_head import PRIOR_PROB, DenseCandidates
 from mmpose_lite.models.heads.dense.rpn_head import by_anchor
 from mmpose_lite.models.layers.conv_module import ConvModule

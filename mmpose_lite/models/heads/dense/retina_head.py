@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmpose_lite.models.assign.objects import Objects
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, assign_anchors
 from mmpose_lite.models.heads.dense.rpn_head import by_anchor
 from mmpose_lite.models.layers.conv_module import ConvModule

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.sampling import RoISample
 from mmpose_lite.models.losses.regression import BoxKLLoss
 from mmpose_lite.ops.iou import aligned_iou
