@@ -126,7 +126,7 @@ def draw_precision_recall(precision: np.ndarray, classes: Sequence[str], path: s
     for axes, heading in ((by_iou, 'mean of the classes'), (by_class, f'each class at IoU 0.50{more}')):
         axes.set(xlabel='recall', xlim=(0, 1), ylim=(0, 1.02), title=heading)
         axes.grid(alpha=0.3)
-        axes.legend(loc='lower left', fontsize='small')
+        axes.legend(loc='best', fontsize='small')
     by_iou.set_ylabel('precision')
     figure.suptitle(title)
     path = Path(path)
