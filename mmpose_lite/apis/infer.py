@@ -122,6 +122,7 @@ def inference(
         ori_shape (h, w).
 
     Raises:
+        TypeError: the model finds no poses.
         ValueError: the boxes do not fit the images, or the network takes none; an image file cannot be decoded.
         RuntimeError: the model is in training mode.
     """
@@ -132,6 +133,9 @@ def inference(
     for name, value in (('bboxes', bboxes), ('bbox_scores', bbox_scores)):
         if value is not None and len(value) != len(images):
             raise ValueError(f'inference: `{name}` needs one entry per image ({len(images)}), got {len(value)}.')
+    if hasattr(model, 'class_meta'):
+        other = 'segment' if hasattr(model, 'decode_head') else 'detect'
+        raise TypeError(f'inference: `model` must be a pose network, got {type(model).__name__}; use `{other}` for it.')
     mode = data_mode(model.cfg)
     if mode == 'bottomup' and (bboxes is not None or bbox_scores is not None):
         raise ValueError('inference: `bboxes` must be None for a bottom-up network, which finds the people itself.')

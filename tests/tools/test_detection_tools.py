@@ -191,6 +191,8 @@ def test_detect(config: Path, checkpoint: Path, tmp_path: Path) -> None:
         detect(model, paths, batch_size=0)
     with pytest.raises(ValueError, match=r'`category` must be one of .*\[.box., .disc.\], got .person.'):
         box_detector(model)
+    with pytest.raises(TypeError, match='inference: `model` must be a pose network, got ColourDetector; use `detect` for it'):
+        inference(model, paths[0])
     with pytest.raises(RuntimeError, match='training mode'):
         detect(model.train(), paths)
 
