@@ -111,7 +111,10 @@ def compare_on_detector(cfg: Config, *, checkpoint: str | Path | None, repeats: 
 def _figures(cfg: Config, metainfo: Mapping[str, Any], image_ids: Sequence[Any], found: Sequence[Any]) -> dict[str, float]:
     """Return AP and AP75 of the detections of the images, in [0, 1]."""
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list | tuple) else [cfg.test_evaluator]
-    metric = METRICS.build(copy.deepcopy(evaluators[0]))
+    evaluator = copy.deepcopy(evaluators[0])
+    if 'metric' in evaluator:
+        evaluator['metric'] = 'bbox'  # no masks here
+    metric = METRICS.build(evaluator)
     metric.dataset_meta = metainfo
     for image_id, kept in zip(image_ids, found):
         boxes = dict(bboxes=kept.boxes.cpu().numpy(), scores=kept.scores.cpu().numpy(), labels=kept.labels.cpu().numpy())

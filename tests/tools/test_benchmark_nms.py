@@ -36,7 +36,7 @@ test_dataloader = dict(
     batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='detection_collate'),
     dataset=dict(type='CocoDetectionDataset', ann_file='instances.json', test_mode=True, pipeline=[
         dict(type='LoadImage'), dict(type='DetResize', scale=(64, 64)), dict(type='PackDetInputs')]))
-test_evaluator = [dict(type='CocoDetectionMetric', ann_file='instances.json', metric='bbox')]
+test_evaluator = [dict(type='CocoDetectionMetric', ann_file='instances.json', metric=['bbox', 'segm'])]
 """
     )
     return path
