@@ -112,7 +112,7 @@ class SimCCCodec:
         """Return keypoints (M, K, 2) in input px and scores (M, K), the smaller of the two maxima.
 
         Args:
-            labels: (M, K, Wx) and (M, K, Wy), any range; where one has no value above 0 the point is left of and above the
+            labels: (M, K, Wx) and (M, K, Wy), any range; where one is the same everywhere the point is left of and above the
                 image.
 
         Raises:

@@ -14,19 +14,21 @@ Labels = tuple[Tensor, Tensor]  # (B, K, Wx) and (B, K, Wy)
 def simcc_maximum(labels: Labels) -> tuple[Tensor, Tensor]:
     """Return the bins (B, K, 2) of the two maxima and the smaller of their values (B, K).
 
-    Both bins are -1 where that value is not above 0.
+    Both bins are -1 where a label is the same everywhere, as that of a keypoint which is not drawn.
+    Differs: mmpose's are -1 where that value is not above 0. Softmax does not see where 0 is, and Adam can move all logits below.
     """
     (x_value, x), (y_value, y) = (label.max(dim=-1) for label in labels)
+    flat = (labels[0].amin(dim=-1) == x_value) | (labels[1].amin(dim=-1) == y_value)
     scores = torch.minimum(x_value, y_value)
     points = torch.stack((x, y), dim=-1).to(scores.dtype)
-    return torch.where((scores > 0)[..., None], points, -1.0), scores
+    return torch.where(flat[..., None], -1.0, points), scores
 
 
 def marginal_weights(map_size: Sequence[int], num_bins: Sequence[int]) -> Labels:
     """Return matrices (Wx, H * W), (Wy, H * W) that take a flat map to the sums of its columns and rows, stretched to the bins.
 
     Between the centres of two columns (rows) a bin is their linear interpolation. The mean over the bins, which softmax does not
-    see, is 0: the greatest bin is above it, as `simcc_maximum` asks.
+    see, is 0: the greatest logit, which is the keypoint's score, begins above it.
 
     Args:
         map_size: (w, h) of the map in cells.

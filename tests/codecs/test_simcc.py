@@ -214,3 +214,15 @@ def test_marginals_of_one_cell_are_highest_at_its_bins() -> None:
     points, scores = codec.decode((x[None, None], y[None, None]))
     assert (points[0, 0] - torch.tensor([7 * 4 + 1.5, 50 * 4 + 1.5])).abs().max() <= 1  # px; cells of 4 px
     assert scores > 0
+
+
+def test_logits_below_zero_have_a_place() -> None:
+    """Softmax is the same wherever 0 is; only a label that is flat points nowhere."""
+    codec = SimCCCodec((48, 64))
+    x, y = torch.randn(2, 3, 96), torch.randn(2, 3, 128)
+    points, scores = codec.decode((x, y))
+    below, lower_scores = codec.decode((x - 10, y - 10))
+    assert torch.equal(below, points)
+    torch.testing.assert_close(lower_scores, scores - 10)
+    nowhere, _ = codec.decode((torch.zeros(1, 1, 96), y[:1, :1]))
+    assert (nowhere < 0).all()
