@@ -43,6 +43,8 @@ def pool_moved_cells(feat: Tensor, rois: Tensor, offset: Tensor, *, spatial_scal
             indices.append(first + (top.long() + dy) * W + left.long() + dx)
             weights.append((1 - (x - left - dx).abs()) * (1 - (y - top - dy).abs()) * on_map / sampling_ratio**2)
     table = feat.permute(0, 2, 3, 1).reshape(B * H * W, C)
+    if not table.requires_grad:  # torch 2.4 fails to differentiate by the weights alone, as behind a frozen backbone
+        table = table.detach().requires_grad_(offset.requires_grad)
     per_cell = (-1, len(indices) * sampling_ratio**2)
     pooled = functional.embedding_bag(
         torch.stack(indices, dim=-1).reshape(per_cell),
