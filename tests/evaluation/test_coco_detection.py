@@ -141,14 +141,15 @@ def test_perfect_predictions_and_none(tmp_path: Path) -> None:
     assert nothing['coco/bbox_mAP'] == nothing['coco/segm_mAP'] == 0
 
 
-def test_what_is_to_be_ignored_is_no_mistake(tmp_path: Path) -> None:
-    sample = found(1, [('box', (30, 20, 20, 20), 0.9), ('box', (0, 0, 20, 10), 0.8)])
+@pytest.mark.parametrize('also_found', [False, True])
+def test_what_is_to_be_ignored_is_no_mistake(also_found: bool, tmp_path: Path) -> None:
+    """Neither to find it, nor not to find it."""
+    objects = [('box', (30, 20, 20, 20), 0.9)] * also_found + [('box', (0, 0, 20, 10), 0.8)]
     for flag in ('ignore', 'iscrowd'):
         write_shapes(tmp_path, [shape(1, 1, 'box', (0, 0, 20, 10)), shape(2, 1, 'box', (30, 20, 20, 20), **{flag: 1})])
-        assert evaluate(build(tmp_path), [sample])['coco/bbox_mAP'] == pytest.approx(1)
+        assert evaluate(build(tmp_path), [found(1, objects)])['coco/bbox_mAP'] == pytest.approx(1)
     write_shapes(tmp_path, [shape(1, 1, 'box', (0, 0, 20, 10)), shape(2, 1, 'box', (30, 20, 20, 20), segmentation=[])])
-    masked = found(1, [('box', (30, 20, 20, 20), 0.9), ('box', (0, 0, 20, 10), 0.8)], masks=True)
-    assert evaluate(build(tmp_path, metric='segm'), [masked])['coco/segm_mAP'] == pytest.approx(1)
+    assert evaluate(build(tmp_path, metric='segm'), [found(1, objects, masks=True)])['coco/segm_mAP'] == pytest.approx(1)
 
 
 def test_an_absent_area_is_that_of_the_mask_or_box(tmp_path: Path) -> None:
