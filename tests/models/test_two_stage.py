@@ -13,7 +13,7 @@ from mmpose_lite.ops.boxes import boxes_to_image
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import MODELS
 from mmpose_lite.structures import SampleBatch
-from tests.det_batches import det_batch
+from tests.det_batches import det_batch, iou
 
 META = dict(classes=['cat', 'dog'])
 SIZE = (64, 64)
@@ -243,3 +243,25 @@ def test_modes_and_errors() -> None:
         build(test_cfg=dict(scales=(0.0,)))
     with pytest.raises(ValueError, match="mode 'loss' needs `data_samples`"):
         model(torch.randn(1, 3, 64, 64), mode='loss')
+
+
+def test_it_learns_one_image_by_heart() -> None:
+    model = build()
+    inputs = torch.zeros(1, 3, 64, 64)
+    inputs[0, :, 8:44, 8:40] = 1.0
+    inputs[0, 0, 20:60, 34:60] = -2.0
+    boxes = [[8.0, 8.0, 40.0, 44.0], [34.0, 20.0, 60.0, 60.0]]
+    samples = det_batch([boxes], labels=[[1, 0]], size=SIZE)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(60):
+        loss, _ = model.parse_losses(model(inputs, samples, mode='loss'))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5)
+        optimizer.step()
+    model.eval()
+    found = model(inputs, samples, mode='predict')[0].pred_instances
+    for box, label in zip(boxes, (1, 0)):
+        best = found[found.labels == label][0]
+        assert best.scores[0] > 0.5
+        assert iou(best.bboxes[0].tolist(), box) > 0.7
