@@ -164,7 +164,8 @@ class Registry(mmengine_registry.Registry):
         """Raise what `build` raises for a wrong name or argument, without building; arguments in `given` come from elsewhere."""
         args = {key: value for key, value in cfg.items() if key not in ('type', '_scope_')}
         cls = self.find(cfg['type'], cfg) if isinstance(cfg['type'], str) else cfg['type']
-        check_arguments(cls, args | dict.fromkeys(name for name in given if name in inspect.signature(cls).parameters), cfg)
+        parameters = inspect.signature(cls).parameters
+        check_arguments(cls, args | {name: ... for name in given if name in parameters}, cfg)  # `...` fits every annotation
 
     def import_from_location(self) -> None:
         """Import the modules that register the parts, the parent's included; once."""

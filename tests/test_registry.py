@@ -261,3 +261,9 @@ def test_a_value_of_the_wrong_type_is_named(arguments: dict, message: str) -> No
 def test_values_that_fit_and_values_that_are_not_looked_at(arguments: dict) -> None:
     (value,) = arguments.values()
     assert value in BOXES.build(dict(type='Typed', **arguments)).given
+
+
+def test_arguments_that_come_from_elsewhere_are_not_looked_at() -> None:
+    BOXES.check(dict(type='Typed', share=1.0), given=('num', 'not_taken'))
+    with pytest.raises(ArgumentError, match="`share` must be a number, got 'half'"):
+        BOXES.check(dict(type='Typed', share='half'), given=('num',))
