@@ -201,3 +201,7 @@ def test_the_whole_detector_learns_one_image_by_heart() -> None:
 def test_an_even_neighbourhood_is_refused() -> None:
     with pytest.raises(ValueError, match='CenterNetHead: `local_maximum_kernel` must be odd, got 2'):
         build(local_maximum_kernel=2)
+    with pytest.raises(
+        ValueError, match='CenterNetHead: `nms` must be a suppression that needs boxes and scores alone, got SofterNMS'
+    ):
+        build(nms=dict(type='SofterNMS'))

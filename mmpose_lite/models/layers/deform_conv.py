@@ -55,7 +55,7 @@ class DeformConv2d(nn.Module):
         self.taps = kernel_size**2
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
-        self.init_weights()
+        DeformConv2d.init_weights(self)  # a subclass has more, which is not there yet
 
     def init_weights(self) -> None:
         """Set He's normal initial values (fan out), and 0 in the bias."""
@@ -127,9 +127,8 @@ class _OwnOffsets(DeformConv2d):
     def init_weights(self) -> None:
         """Set He's normal initial values, and offsets of 0: a convolution that is not deformed yet."""
         super().init_weights()
-        if hasattr(self, 'conv_offset'):
-            nn.init.zeros_(self.conv_offset.weight)
-            nn.init.zeros_(self.conv_offset.bias)
+        nn.init.zeros_(self.conv_offset.weight)
+        nn.init.zeros_(self.conv_offset.bias)
 
 
 @LAYERS.register_module()

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
-from mmpose_lite.models.heads.dense.retina_head import DenseCandidates
+from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates, build_plain_nms
 from mmpose_lite.ops.nms import Detections
-from mmpose_lite.registry import HEADS, LOSSES, NMS
+from mmpose_lite.registry import HEADS, LOSSES
 from mmpose_lite.structures import SampleBatch
 
 START_PROB = 0.1  # of a peak, before anything is learnt (Zhou et al., as in their code)
@@ -103,7 +103,7 @@ class CenterNetHead(BaseModule):
         nms: config of a suppression within each class; None, as in the paper, suppresses nothing.
 
     Raises:
-        ValueError: the kernel is even.
+        ValueError: the kernel is even, or the suppression needs what the head does not predict.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class CenterNetHead(BaseModule):
         self.loss_wh, self.loss_offset = LOSSES.build(loss_wh), LOSSES.build(loss_offset)
         self.local_maximum_kernel = local_maximum_kernel
         self.topk = topk
-        self.nms = None if nms is None else NMS.build(nms, max_num=topk)
+        self.nms = None if nms is None else build_plain_nms('CenterNetHead', nms, max_num=topk)
         self.heatmap_head = self._branch(in_channels, feat_channels, num_classes)
         self.wh_head = self._branch(in_channels, feat_channels, 2)
         self.offset_head = self._branch(in_channels, feat_channels, 2)
@@ -197,8 +197,7 @@ class CenterNetHead(BaseModule):
         if self.nms is None:
             every = torch.arange(len(found.scores), device=found.scores.device)
             return Detections(found.boxes, found.scores, found.labels, every)
-        kept = self.nms(found.boxes, found.scores, found.labels)
-        return Detections(kept.boxes, kept.scores, found.labels[kept.indices], kept.indices)
+        return found.suppress(self.nms)
 
 
 def _at(maps: Tensor, cells: Tensor) -> Tensor:

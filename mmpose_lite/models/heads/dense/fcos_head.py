@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from mmpose_lite.models.assign.box_coder import clip_boxes
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
-from mmpose_lite.models.heads.dense.retina_head import PRIOR_PROB, DenseCandidates
-from mmpose_lite.models.heads.dense.rpn_head import by_anchor
-from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates, build_plain_nms, by_anchor, conv_stack, init_dense
 from mmpose_lite.ops.nms import Detections
-from mmpose_lite.registry import HEADS, LOSSES, NMS
+from mmpose_lite.registry import HEADS, LOSSES
 from mmpose_lite.structures import SampleBatch
 
 INF = 1e8
@@ -144,25 +142,14 @@ class FCOSHead(BaseModule):
         self.regress_ranges = tuple(regress_ranges)
         self.loss_cls, self.loss_bbox = LOSSES.build(loss_cls), LOSSES.build(loss_bbox)
         self.loss_centerness = LOSSES.build(loss_centerness)
-        self.nms = NMS.build(nms, max_num=max_per_img)
-        if self.nms.extra:
-            raise ValueError(
-                f'FCOSHead: `nms` must be a suppression that needs boxes and scores alone, got {nms["type"]}, which needs '
-                f'`{self.nms.extra}`.'
-            )
+        self.nms = build_plain_nms('FCOSHead', nms, max_num=max_per_img)
         self.norm_on_bbox = norm_on_bbox
         self.centerness_on_reg = centerness_on_reg
         self.nms_pre = nms_pre
         self.score_thr = score_thr
 
-        def stack() -> nn.ModuleList:
-            args = dict(kernel_size=3, with_norm=norm_cfg is not None, norm_cfg=norm_cfg)
-            return nn.ModuleList(
-                ConvModule(feat_channels if i else in_channels, feat_channels, **args) for i in range(stacked_convs)
-            )
-
         last = feat_channels if stacked_convs else in_channels
-        self.cls_convs, self.reg_convs = stack(), stack()
+        self.cls_convs, self.reg_convs = (conv_stack(in_channels, feat_channels, stacked_convs, norm_cfg) for _ in range(2))
         self.conv_cls = nn.Conv2d(last, num_classes, 3, padding=1)
         self.conv_reg = nn.Conv2d(last, 4, 3, padding=1)
         self.conv_centerness = nn.Conv2d(last, 1, 3, padding=1)
@@ -170,12 +157,7 @@ class FCOSHead(BaseModule):
 
     def init_weights(self) -> None:
         """Set normal initial values with a standard deviation of 0.01; biases 0, but all classes start unlikely."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        nn.init.constant_(self.conv_cls.bias, torch.logit(torch.tensor(PRIOR_PROB)).item())
+        init_dense(self, self.conv_cls)
 
     def forward(self, feats: Sequence[Tensor]) -> FCOSMaps:
         """Return logits, distances and centerness for each of the maps (B, in_channels, H, W)."""
@@ -254,8 +236,7 @@ class FCOSHead(BaseModule):
 
     def suppress(self, found: DenseCandidates) -> Detections:
         """Return what is kept of the candidates of an image, best first. It waits for the device."""
-        kept = self.nms(found.boxes, found.scores, found.labels)
-        return Detections(kept.boxes, kept.scores, found.labels[kept.indices], kept.indices)
+        return found.suppress(self.nms)
 
 
 def _boxes(points: Tensor, distances: Tensor) -> Tensor:

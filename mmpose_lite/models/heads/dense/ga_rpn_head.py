@@ -12,7 +12,8 @@ from torch.nn import functional
 from mmpose_lite.models.assign.guided_anchors import location_targets
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, sample_anchors
-from mmpose_lite.models.heads.dense.rpn_head import Proposals, RPNHead, by_anchor
+from mmpose_lite.models.heads.dense.dense_parts import by_anchor
+from mmpose_lite.models.heads.dense.rpn_head import Proposals, RPNHead
 from mmpose_lite.models.layers.deform_conv import DeformConv2d
 from mmpose_lite.models.layers.masked_conv import MaskedConv2d
 from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, BOX_SAMPLERS, HEADS, LOSSES, PRIOR_GENERATORS

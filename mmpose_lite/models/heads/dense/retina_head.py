@@ -10,13 +10,10 @@ from torch import Tensor, nn
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, assign_anchors
-from mmpose_lite.models.heads.dense.rpn_head import by_anchor
-from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates, build_plain_nms, by_anchor, conv_stack, init_dense
 from mmpose_lite.ops.nms import Detections
-from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, LOSSES, NMS, PRIOR_GENERATORS
+from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS
 from mmpose_lite.structures import SampleBatch
-
-PRIOR_PROB = 0.01  # of a class, before anything is learnt (Lin et al., Sec. 4.1)
 
 
 class RetinaMaps(NamedTuple):
@@ -24,14 +21,6 @@ class RetinaMaps(NamedTuple):
 
     cls_logits: tuple[Tensor, ...]  # (B, A C, H, W), of sigmoids
     deltas: tuple[Tensor, ...]  # (B, A 4, H, W)
-
-
-class DenseCandidates(NamedTuple):
-    """The boxes of one image before suppression, each with one class."""
-
-    boxes: Tensor  # (P, 4) xyxy
-    scores: Tensor  # (P,); minus infinity is not kept
-    labels: Tensor  # (P,) int64
 
 
 @HEADS.register_module()
@@ -87,36 +76,20 @@ class RetinaHead(BaseModule):
         self.bbox_coder = BOX_CODERS.build(bbox_coder)
         self.assigner = ASSIGNERS.build(assigner)
         self.loss_cls, self.loss_bbox = LOSSES.build(loss_cls), LOSSES.build(loss_bbox)
-        self.nms = NMS.build(nms, max_num=max_per_img)
-        if self.nms.extra:
-            raise ValueError(
-                f'RetinaHead: `nms` must be a suppression that needs boxes and scores alone, got {nms["type"]}, which needs '
-                f'`{self.nms.extra}`.'
-            )
+        self.nms = build_plain_nms('RetinaHead', nms, max_num=max_per_img)
         self.reg_decoded_bbox = reg_decoded_bbox
         self.nms_pre = nms_pre
         self.score_thr = score_thr
 
-        def stack() -> nn.ModuleList:
-            args = dict(kernel_size=3, with_norm=norm_cfg is not None, norm_cfg=norm_cfg)
-            return nn.ModuleList(
-                ConvModule(feat_channels if i else in_channels, feat_channels, **args) for i in range(stacked_convs)
-            )
-
         last = feat_channels if stacked_convs else in_channels
         A = self.anchor_generator.num_base_anchors
-        self.cls_convs, self.reg_convs = stack(), stack()
+        self.cls_convs, self.reg_convs = (conv_stack(in_channels, feat_channels, stacked_convs, norm_cfg) for _ in range(2))
         self.retina_cls = nn.Conv2d(last, A * num_classes, 3, padding=1)
         self.retina_reg = nn.Conv2d(last, A * 4, 3, padding=1)
 
     def init_weights(self) -> None:
         """Set normal initial values with a standard deviation of 0.01; biases 0, but all classes start unlikely."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        nn.init.constant_(self.retina_cls.bias, torch.logit(torch.tensor(PRIOR_PROB)).item())
+        init_dense(self, self.retina_cls)
 
     def forward(self, feats: Sequence[Tensor]) -> RetinaMaps:
         """Return logits and deltas for each of the maps (B, in_channels, H, W)."""
@@ -180,5 +153,4 @@ class RetinaHead(BaseModule):
 
     def suppress(self, found: DenseCandidates) -> Detections:
         """Return what is kept of the candidates of an image, best first. It waits for the device."""
-        kept = self.nms(found.boxes, found.scores, found.labels)
-        return Detections(kept.boxes, kept.scores, found.labels[kept.indices], kept.indices)
+        return found.suppress(self.nms)

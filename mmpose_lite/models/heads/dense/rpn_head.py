@@ -11,7 +11,8 @@ from torch.nn import functional
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, sample_anchors
-from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, BOX_SAMPLERS, HEADS, LOSSES, NMS, PRIOR_GENERATORS
+from mmpose_lite.models.heads.dense.dense_parts import build_plain_nms, by_anchor
+from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, BOX_SAMPLERS, HEADS, LOSSES, PRIOR_GENERATORS
 from mmpose_lite.structures import SampleBatch
 
 
@@ -91,12 +92,7 @@ class RPNHead(BaseModule):
         self.sampler = BOX_SAMPLERS.build(sampler)
         self.loss_cls = LOSSES.build(loss_cls)
         self.loss_bbox = LOSSES.build(loss_bbox)
-        self.nms = NMS.build(nms)
-        if self.nms.extra:
-            raise ValueError(
-                f'RPNHead: `nms` must be a suppression that needs boxes and scores alone, got {nms["type"]}, which needs '
-                f'`{self.nms.extra}`.'
-            )
+        self.nms = build_plain_nms('RPNHead', nms)
         self.limits = {True: (nms_pre_train, max_per_img_train), False: (nms_pre, max_per_img)}
         self.min_bbox_size = min_bbox_size
         self.allowed_border = allowed_border
@@ -199,8 +195,3 @@ class RPNHead(BaseModule):
         all_scores = all_scores.masked_fill(small, -torch.inf)  # which no suppression keeps
         kept = (self.nms(of_image, best, all_levels) for of_image, best in zip(all_boxes, all_scores))
         return [Proposals(k.boxes[:max_per_img], k.scores[:max_per_img]) for k in kept]
-
-
-def by_anchor(maps: Sequence[Tensor], values: int) -> list[Tensor]:
-    """Return (B, H * W * A, values) of maps (B, A * values, H, W): in the order of the anchors."""
-    return [x.permute(0, 2, 3, 1).reshape(len(x), -1, values) for x in maps]
