@@ -15,8 +15,17 @@ from tests.parity import functions
 
 IGNORED = 255
 REGION_LOSSES = ['DiceLoss', 'GeneralizedDiceLoss', 'TverskyLoss', 'FocalTverskyLoss']
-PIXEL_LOSSES = ['CrossEntropyLoss', 'OhemCrossEntropy']
-ALL = [*REGION_LOSSES, 'LovaszLoss', *PIXEL_LOSSES, 'FocalLoss']
+ALL = [*REGION_LOSSES, 'LovaszLoss', 'CrossEntropyLoss', 'OhemCrossEntropy', 'FocalLoss']
+WEIGHTS = (0.5, 0.0, 2.0, 1.0)
+PIXEL_LOSSES = {
+    'softmax': dict(type='CrossEntropyLoss'),
+    'softmax, weighted': dict(type='CrossEntropyLoss', class_weight=WEIGHTS),
+    'softmax, over weights': dict(type='CrossEntropyLoss', class_weight=WEIGHTS, avg_class_weight=True),
+    'sigmoid': dict(type='CrossEntropyLoss', use_sigmoid=True),
+    'sigmoid, weighted': dict(type='CrossEntropyLoss', use_sigmoid=True, class_weight=WEIGHTS),
+    'focal': dict(type='FocalLoss', gamma=2.0, alpha=0.25),
+    'focal, weighted': dict(type='FocalLoss', gamma=2.0, alpha=0.25, class_weight=WEIGHTS),
+}
 
 
 def build(name: str, **args: object) -> nn.Module:
@@ -165,15 +174,72 @@ def test_lovasz_hinge_against_sets() -> None:
     assert loss(logits, labels).item() == loss(logits[:, 0], labels).item() == loss(logits, labels[:, None]).item() == expected
 
 
-@pytest.mark.parametrize(('thres', 'min_kept'), [(0.2, 1), (0.2, 9), (0.9, 1), (0.2, 10_000), (0.2, 29)])
+def of_pixel(form: str, logits: np.ndarray, label: int) -> list[tuple[float, float]]:
+    """Return a loss and its share of the divisor for a pixel with the logits (C,), or for each of its classes."""
+    weights = WEIGHTS if 'weight' in form else (1.0,) * 4
+    if form.startswith('softmax'):
+        p = math.exp(logits[label]) / sum(math.exp(x) for x in logits)
+        return [(-weights[label] * math.log(p), weights[label] if form == 'softmax, over weights' else 1.0)]
+    found = []
+    for k, x in enumerate(logits):
+        p = 1 / (1 + math.exp(-x))
+        if form.startswith('focal'):
+            value = -0.25 * (1 - p) ** 2 * math.log(p) if k == label else -0.75 * p**2 * math.log(1 - p)
+            found.append((weights[k] * value, 1.0))
+        else:
+            found.append((-weights[k] * math.log(p) if k == label else -math.log(1 - p), 1.0))
+    return found
+
+
+@pytest.mark.parametrize('avg_non_ignore', [True, False])
+@pytest.mark.parametrize('form', PIXEL_LOSSES)
+def test_pixel_losses_against_a_loop(form: str, avg_non_ignore: bool) -> None:
+    logits, labels = maps(B=3)
+    labels[1, 2:], labels[2] = IGNORED, IGNORED
+    of_images = []
+    for image, truth in zip(logits.detach().numpy(), labels.tolist()):
+        total = divisor = 0.0
+        for y, x in np.ndindex(5, 3):
+            found = of_pixel(form, image[:, y, x], 0 if truth[y][x] == IGNORED else truth[y][x])
+            counts = truth[y][x] != IGNORED
+            total += sum(value for value, _ in found) * counts
+            always = not avg_non_ignore and form != 'softmax, over weights'
+            divisor += sum(share for _, share in found) * (counts or always)
+        of_images.append((total, divisor))
+    means = [total / divisor if divisor else 0.0 for total, divisor in of_images]
+    assert means[0] != pytest.approx(means[1])
+    totals, divisors = zip(*of_images)
+
+    def value(**args: object) -> list[float]:
+        cfg = dict(PIXEL_LOSSES[form], ignore_index=IGNORED, avg_non_ignore=avg_non_ignore, **args)
+        return LOSSES.build(cfg).double()(logits, labels).tolist()
+
+    assert value() == pytest.approx(sum(totals) / sum(divisors))
+    assert value(per_image=True, reduction='none') == pytest.approx(means)
+    assert value(per_image=True, reduction='sum') == pytest.approx(sum(means))
+    assert value(per_image=True) == pytest.approx(sum(means) / 3)
+
+
+@pytest.mark.parametrize(('thres', 'min_kept'), [(0.2, 1), (0.2, 9), (0.9, 1), (0.2, 10_000), (0.2, 22), (0.2, 21)])
 def test_ohem_against_a_loop(thres: float, min_kept: int) -> None:
     logits, labels = maps()
     probs, truth = softmax(logits), labels.numpy()
-    places = [place for place in np.ndindex(truth.shape) if truth[place] != IGNORED]
-    right = sorted(probs[b, truth[b, y, x], y, x] for b, y, x in places)
-    threshold = max(thres, right[min(min_kept, len(right) - 1)])
-    expected = np.mean([-math.log(p) for p in right if p < threshold])
-    assert build('OhemCrossEntropy', thres=thres, min_kept=min_kept)(logits, labels).item() == pytest.approx(expected)
+
+    def mean_of_hardest(images: list[int]) -> float:
+        places = [(b, *place) for b in images for place in np.ndindex(truth.shape[1:]) if truth[b][place] != IGNORED]
+        right = sorted(probs[b, truth[b, y, x], y, x] for b, y, x in places)
+        return np.mean([-math.log(p) for i, p in enumerate(right) if p < thres or i < min_kept])
+
+    args = dict(thres=thres, min_kept=min_kept)
+    assert build('OhemCrossEntropy', **args)(logits, labels).item() == pytest.approx(mean_of_hardest([0, 1]))
+    by_image = build('OhemCrossEntropy', per_image=True, reduction='none', **args)(logits, labels)
+    assert by_image.tolist() == pytest.approx([mean_of_hardest([0]), mean_of_hardest([1])])
+
+
+def test_ohem_keeps_what_is_as_hard_as_the_hardest() -> None:
+    """A network that knows nothing yet gives all pixels one probability; none would be left below the lowest."""
+    loss = build('OhemCrossEntropy', thres=0.1, min_kept=2)
+    assert loss(torch.zeros(1, 4, 3, 3), torch.zeros(1, 3, 3, dtype=torch.uint8)).item() == pytest.approx(math.log(4))
 
 
 @pytest.mark.parametrize('C', [1, 4])
@@ -295,17 +361,18 @@ def test_by_default_dice_counts_what_is_predicted_at_ignored_pixels() -> None:
     assert default(logits, labels).item() > build('DiceLoss')(logits, labels).item()
 
 
+@pytest.mark.parametrize('per_image', [True, False])
 @pytest.mark.parametrize('name', ALL)
-def test_without_labels_the_loss_is_zero_with_gradient(name: str) -> None:
+def test_without_labels_the_loss_is_zero_with_gradient(name: str, per_image: bool) -> None:
     logits, labels = maps()
-    loss = build(name)(logits, torch.full_like(labels, IGNORED))
+    loss = build(name, per_image=per_image)(logits, torch.full_like(labels, IGNORED))
     loss.backward()
     assert loss.item() == 0
     assert logits.grad.shape == logits.shape
     assert not logits.grad.any()
 
 
-@pytest.mark.parametrize('name', [*REGION_LOSSES, 'LovaszLoss'])
+@pytest.mark.parametrize('name', ALL)
 def test_an_image_without_labels_adds_nothing(name: str) -> None:
     logits, labels = maps()
     labels[1] = IGNORED
@@ -313,14 +380,32 @@ def test_an_image_without_labels_adds_nothing(name: str) -> None:
     assert both.shape == (2,)
     torch.testing.assert_close(both, torch.cat((first, torch.zeros_like(first))))
     torch.testing.assert_close(build(name, per_image=True)(logits, labels), first[0] / 2)
-    torch.testing.assert_close(build(name, per_image=True)(logits, labels, avg_factor=1.0), first[0])
+    (gradient,) = torch.autograd.grad(both.sum(), logits)
+    assert gradient[0].any()
+    assert torch.equal(gradient[1], torch.zeros_like(gradient[1])), 'of the image without labels'
+    if name != 'OhemCrossEntropy':
+        torch.testing.assert_close(build(name, per_image=True)(logits, labels, avg_factor=1.0), first[0])
 
 
+@pytest.mark.parametrize('default', [True, False])
 @pytest.mark.parametrize('name', ALL)
-def test_gradients(name: str) -> None:
+def test_image_by_image_is_one_image_after_the_other(name: str, default: bool) -> None:
+    logits, labels = maps(B=3)
+    labels[1, 2:] = IGNORED
+    args = dict(avg_non_ignore=False) if default and name not in ('LovaszLoss', 'OhemCrossEntropy') else {}
+    alone = [build(name, per_image=False, **args)(logits[i : i + 1], labels[i : i + 1]) for i in range(3)]
+    together = build(name, per_image=True, reduction='none', **args)(logits, labels)
+    torch.testing.assert_close(together, torch.stack(alone))
+    if not (default and name in ('CrossEntropyLoss', 'FocalLoss')):  # in which every image has all of its pixels for a divisor
+        assert build(name, per_image=False, **args)(logits, labels).item() != pytest.approx(together.mean().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize('per_image', [True, False])
+@pytest.mark.parametrize('name', ALL)
+def test_gradients(name: str, per_image: bool) -> None:
     logits, labels = maps(H=2, W=3, ignored=1)
-    args = {} if name == 'OhemCrossEntropy' else dict(reduction='sum')
-    loss = build(name, loss_weight=0.7, class_weight=[1.0, 2.0, 0.5, 1.5], **args).double()
+    args = dict(class_weight=[1.0, 2.0, 0.5, 1.5], per_image=per_image, reduction='sum')
+    loss = build(name, loss_weight=0.7, **args).double()
     if name == 'OhemCrossEntropy':
         loss.thres = 1.0  # keeps all pixels: at a threshold the loss jumps
     assert torch.autograd.gradcheck(lambda x: loss(x, labels), logits)
@@ -346,10 +431,11 @@ def test_permuting_the_batch_changes_nothing(name: str) -> None:
     torch.testing.assert_close(loss(logits, labels), loss(logits[order], labels[order]))
 
 
+@pytest.mark.parametrize('per_image', [True, False])
 @pytest.mark.parametrize('name', ALL)
-def test_nothing_waits_for_the_device(name: str) -> None:
+def test_nothing_waits_for_the_device(name: str, per_image: bool) -> None:
     logits, labels = maps()
-    loss = build(name, class_weight=[1.0, 2.0, 0.5, 1.5]).double()
+    loss = build(name, class_weight=[1.0, 2.0, 0.5, 1.5], per_image=per_image).double()
     with NoSync():
         loss(logits, labels).backward()
     if name == 'LovaszLoss':
@@ -410,7 +496,7 @@ def test_errors_of_shapes_and_types(name: str) -> None:
         build(name)(logits, labels.float())
 
 
-@pytest.mark.parametrize('name', [*REGION_LOSSES, 'LovaszLoss'])
+@pytest.mark.parametrize('name', ALL)
 def test_errors_of_reductions(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}: `reduction` must be one of .*got 'max'"):
         build(name, reduction='max')

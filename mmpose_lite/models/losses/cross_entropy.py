@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmpose_lite.models.losses.reduction import check_reduction, check_shapes, reduce_loss
+from mmpose_lite.models.losses.reduction import check_reduction, check_shapes, reduce_pixels
 from mmpose_lite.registry import LOSSES
 
 
@@ -85,12 +85,14 @@ class CrossEntropyLoss(nn.Module):
         use_sigmoid: a sigmoid and a binary target for each class, in place of one softmax. One channel and labels of 0 and 1
             are two different things: as indices (N,), class 0 is the only one and 1 is background, as in mmdet's RPN; a
             foreground mask is passed in the logits' shape (N, 1, ...).
-        reduction: 'none', 'mean' or 'sum'; see `reduce_loss`.
+        reduction: 'none', 'mean' or 'sum'; see `reduce_pixels`.
         class_weight: factors of the C classes: of each target's loss, or with sigmoids of the positive targets.
         ignore_index: the target that does not count.
         avg_non_ignore: divide by the number of those that count.
         avg_class_weight: divide by the sum of the targets' class weights, as torch and mmseg do and mmdet does not; needs
             `class_weight`, and softmax.
+        per_image: the mean of each image first, over which `reduction` then is: an image of few labelled pixels counts as
+            much as any other.
         loss_weight: factor of the result.
 
     Raises:
@@ -108,6 +110,7 @@ class CrossEntropyLoss(nn.Module):
         ignore_index: int = -100,
         avg_non_ignore: bool = False,
         avg_class_weight: bool = False,
+        per_image: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
@@ -119,6 +122,7 @@ class CrossEntropyLoss(nn.Module):
         self.ignore_index = ignore_index
         self.avg_non_ignore = avg_non_ignore
         self.avg_class_weight = avg_class_weight
+        self.per_image = per_image
         self.loss_weight = loss_weight
         self.register_buffer('class_weight', class_weights('CrossEntropyLoss', class_weight), persistent=False)
 
@@ -131,27 +135,27 @@ class CrossEntropyLoss(nn.Module):
         avg_factor: Tensor | float | None = None,
         reduction: str | None = None,
     ) -> Tensor:
-        """Return a scalar; 0 with zero gradient when nothing counts. With 'none': the target's shape, or with sigmoids `pred`'s.
+        """Return a scalar; 0 with zero gradient when nothing counts.
+
+        With 'none': the target's shape, or with sigmoids `pred`'s, or with `per_image` (N,).
 
         Args:
             pred: (N, C, ...) logits.
             target: (N, ...) indices of classes; with sigmoids C or more is background, and (N, C, ...) in [0, 1] is allowed.
             weight: of the targets (N, ...); with sigmoids also (N, C, ...).
-            avg_factor: divide the sum by this instead.
+            avg_factor: divide the sum, or with `per_image` that of the means, by this instead.
             reduction: in place of the one of the constructor.
 
         Raises:
             ValueError: the shapes do not fit together.
         """
         compute = self._binary if self.use_sigmoid else self._softmax
-        loss, divisor = compute(pred, target, weight)
+        loss, share = compute(pred, target, weight)
         reduction = reduction or self.reduction
-        if avg_factor is None and reduction == 'mean':
-            avg_factor = divisor
-        return self.loss_weight * reduce_loss(loss, reduction=reduction, avg_factor=avg_factor)
+        return self.loss_weight * reduce_pixels(loss, share, per_image=self.per_image, reduction=reduction, avg_factor=avg_factor)
 
     def _softmax(self, pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return losses in the target's shape, and what to divide their sum by if not by their number."""
+        """Return losses in the target's shape, and what each adds to the divisor of the mean if not 1."""
         _check_indices('CrossEntropyLoss', pred, target)
         loss = functional.cross_entropy(
             pred, target.long(), weight=self.class_weight, ignore_index=self.ignore_index, reduction='none'
@@ -163,15 +167,15 @@ class CrossEntropyLoss(nn.Module):
         if self.avg_class_weight:
             assert self.class_weight is not None
             weights = self.class_weight[target.long().where(counts, 0)]
-            return loss, weights.where(counts, 0).sum()
-        return loss, counts.sum() if self.avg_non_ignore else None
+            return loss, weights.where(counts, 0)
+        return loss, counts if self.avg_non_ignore else None
 
     def _binary(self, pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return losses in the logits' shape, and what to divide their sum by if not by their number."""
+        """Return losses in the logits' shape, and what each adds to the divisor of the mean if not 1."""
         target, counts = binary_targets('CrossEntropyLoss', pred, target, self.ignore_index)
         pos_weight = None if self.class_weight is None else over_classes(self.class_weight, pred)
         loss = functional.binary_cross_entropy_with_logits(pred, target, pos_weight=pos_weight, reduction='none')
         loss = loss.where(counts, 0)
         if weight is not None:
             loss = loss * over_samples('CrossEntropyLoss', weight, pred)
-        return loss, counts.expand_as(pred).sum() if self.avg_non_ignore else None
+        return loss, counts.expand_as(pred) if self.avg_non_ignore else None

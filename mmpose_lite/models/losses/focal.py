@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.losses.cross_entropy import binary_targets, class_weights, over_classes, over_samples
-from mmpose_lite.models.losses.reduction import check_reduction, reduce_loss
+from mmpose_lite.models.losses.reduction import check_reduction, reduce_pixels
 from mmpose_lite.registry import LOSSES
 
 
@@ -23,10 +23,11 @@ class FocalLoss(nn.Module):
         use_sigmoid: must be True; heads read it to know how scores are made of logits.
         gamma: 0 gives plain cross entropy.
         alpha: factor of positive targets, 1 - alpha that of negative ones; in [0, 1], one number or one per class.
-        reduction: 'none', 'mean' or 'sum'; see `reduce_loss`.
+        reduction: 'none', 'mean' or 'sum'; see `reduce_pixels`.
         class_weight: factors of the C classes, for positive and negative targets alike.
         ignore_index: the target that does not count.
         avg_non_ignore: divide by the number of logits that count.
+        per_image: the mean of each image first, over which `reduction` then is.
         loss_weight: factor of the result.
 
     Raises:
@@ -46,6 +47,7 @@ class FocalLoss(nn.Module):
         class_weight: Sequence[float] | None = None,
         ignore_index: int = -100,
         avg_non_ignore: bool = False,
+        per_image: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
@@ -62,6 +64,7 @@ class FocalLoss(nn.Module):
         self.reduction = reduction
         self.ignore_index = ignore_index
         self.avg_non_ignore = avg_non_ignore
+        self.per_image = per_image
         self.loss_weight = loss_weight
         self.register_buffer('alpha', torch.tensor(alphas, dtype=torch.float32), persistent=False)
         self.register_buffer('class_weight', class_weights('FocalLoss', class_weight), persistent=False)
@@ -75,13 +78,13 @@ class FocalLoss(nn.Module):
         avg_factor: Tensor | float | None = None,
         reduction: str | None = None,
     ) -> Tensor:
-        """Return a scalar; 0 with zero gradient when nothing counts. With 'none': the shape of `pred`.
+        """Return a scalar; 0 with zero gradient when nothing counts. With 'none': the shape of `pred`, or with `per_image` (N,).
 
         Args:
             pred: (N, C, ...) logits.
             target: (N, ...) indices of classes, C or more being background; or (N, C, ...) in [0, 1].
             weight: of the targets (N, ...) or of the logits (N, C, ...).
-            avg_factor: divide the sum by this instead.
+            avg_factor: divide the sum, or with `per_image` that of the means, by this instead.
             reduction: in place of the one of the constructor.
 
         Raises:
@@ -100,7 +103,6 @@ class FocalLoss(nn.Module):
             loss = loss * over_classes(self.class_weight, pred)
         if weight is not None:
             loss = loss * over_samples('FocalLoss', weight, pred)
+        share = counts.expand_as(pred) if self.avg_non_ignore else None
         reduction = reduction or self.reduction
-        if avg_factor is None and reduction == 'mean' and self.avg_non_ignore:
-            avg_factor = counts.expand_as(pred).sum()
-        return self.loss_weight * reduce_loss(loss, reduction=reduction, avg_factor=avg_factor)
+        return self.loss_weight * reduce_pixels(loss, share, per_image=self.per_image, reduction=reduction, avg_factor=avg_factor)

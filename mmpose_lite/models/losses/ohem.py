@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from mmpose_lite.models.losses.cross_entropy import class_weights
 from mmpose_lite.models.losses.labels import check_labels, mask_as_labels
+from mmpose_lite.models.losses.reduction import check_reduction, reduce_pixels
 from mmpose_lite.registry import LOSSES
 
 
@@ -20,11 +21,14 @@ class OhemCrossEntropy(nn.Module):
 
     Source: Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, CVPR 2016,
     arXiv:1604.03540; for pixels, Wu et al., arXiv:1605.06885, Sec. 3.3. Names and defaults are mmseg's.
-    Differs: `ignore_index` is mmseg's `ignore_label`; `class_weight` works; a single channel is allowed.
+    Differs: `ignore_index` is mmseg's `ignore_label`; `class_weight` works; a single channel is allowed; where no more than
+    `min_kept` pixels are labelled all are kept (mmseg drops the easiest).
 
     Args:
         thres: pixels below it are hard.
-        min_kept: keep at least so many pixels of the batch, the hardest, if it has as many.
+        min_kept: keep at least so many pixels of the batch, or with `per_image` of each image, the hardest, if it has as many.
+        per_image: the mean of the hardest pixels of each image first, over which `reduction` then is.
+        reduction: 'none', 'mean' or 'sum'; see `reduce_pixels`.
         loss_weight: factor of the result.
         class_weight: C factors of the classes; of a single channel that of class 1.
         ignore_index: label of the pixels that do not count.
@@ -40,21 +44,26 @@ class OhemCrossEntropy(nn.Module):
         *,
         thres: float = 0.7,
         min_kept: int = 100_000,
+        per_image: bool = False,
+        reduction: str = 'mean',
         loss_weight: float = 1.0,
         class_weight: Sequence[float] | None = None,
         ignore_index: int = 255,
     ) -> None:
         super().__init__()
+        check_reduction('OhemCrossEntropy', reduction)
         if not 0 < thres <= 1 or min_kept < 1:
             raise ValueError(f'OhemCrossEntropy: `thres` must be in (0, 1] and `min_kept` 1 or more, got {thres}, {min_kept}.')
         self.thres = thres
         self.min_kept = min_kept
+        self.per_image = per_image
+        self.reduction = reduction
         self.loss_weight = loss_weight
         self.register_buffer('class_weight', class_weights('OhemCrossEntropy', class_weight), persistent=False)
         self.ignore_index = ignore_index
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return a scalar; 0 with zero gradient when nothing is labelled.
+        """Return a scalar; 0 with zero gradient when nothing is labelled. With 'none': (B, H, W), or with `per_image` (B,).
 
         Args:
             pred: (B, C, H, W) logits.
@@ -77,16 +86,14 @@ class OhemCrossEntropy(nn.Module):
         losses = functional.nll_loss(log_probs, target.long(), class_weight, ignore_index=self.ignore_index, reduction='none')
         index = target.long().masked_fill(~labelled, 0)[:, None]
         probs = log_probs.detach().gather(1, index)[:, 0].exp()
-        hard = (probs < self._threshold(probs, labelled)) & labelled
+        hard = self._hardest(probs, labelled)
         if weight is not None:
             losses = losses * weight
-        return self.loss_weight * (losses * hard).sum() / hard.sum().clamp(min=1)
+        return self.loss_weight * reduce_pixels(losses * hard, hard, per_image=self.per_image, reduction=self.reduction)
 
-    def _threshold(self, probs: Tensor, labelled: Tensor) -> Tensor:
-        """Return the probability below which pixels are kept: the larger of `thres` and that of pixel `min_kept` (from 0)."""
-        largest = probs.masked_fill(~labelled, 0).max()
-        if self.min_kept < probs.numel():
-            # Pixels that do not count come last; if too few count, all of them are kept but the easiest.
-            lowest = probs.masked_fill(~labelled, 2).flatten().kthvalue(self.min_kept + 1).values
-            largest = torch.minimum(lowest, largest)
-        return largest.clamp(min=self.thres)
+    def _hardest(self, probs: Tensor, labelled: Tensor) -> Tensor:
+        """Return (B, H, W) bool, the labelled pixels that are kept, of the probabilities (B, H, W) of their classes."""
+        ranked = probs.masked_fill(~labelled, 2)  # last of all; if too few are labelled, these are all kept
+        ranked = ranked.flatten(1) if self.per_image else ranked.flatten()[None]
+        highest = ranked.kthvalue(min(self.min_kept, ranked.shape[1]), dim=1).values
+        return ((probs < self.thres) | (probs <= highest[:, None, None])) & labelled

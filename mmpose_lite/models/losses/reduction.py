@@ -3,6 +3,7 @@
 from torch import Tensor
 
 REDUCTIONS = ('none', 'mean', 'sum')
+EPS = 1.2e-7  # float32's epsilon, added to divisors as in mmdet: 0 / 0 is 0 without asking the device
 
 
 def check_reduction(owner: str, reduction: str) -> None:
@@ -43,4 +44,31 @@ def reduce_loss(
         return loss.sum()
     if avg_factor is None:
         return loss.sum() / max(loss.numel(), 1)
-    return loss.sum() / (avg_factor + 1.2e-7)  # float32's epsilon, as in mmdet: 0 / 0 is 0 without asking the device
+    return loss.sum() / (avg_factor + EPS)
+
+
+def reduce_pixels(
+    loss: Tensor,
+    share: Tensor | None = None,
+    *,
+    per_image: bool,
+    reduction: str,
+    avg_factor: Tensor | float | None = None,
+) -> Tensor:
+    """Reduce losses of pixels, all of the batch alike; or take the mean of each image, and reduce these.
+
+    Args:
+        loss: (B, ...), one value per pixel, or per pixel and class.
+        share: the same shape: what each adds to the divisor of a mean, 0 where it does not count; None for 1 everywhere.
+        per_image: whether `reduction` is over the means of the images. An image in which nothing counts is a 0 among them.
+        reduction: see `reduce_loss`; 'none' returns the shape of `loss`, or (B,).
+        avg_factor: see `reduce_loss`; in place of the sum of the shares, or of B.
+    """
+    if per_image:
+        of_image = loss.unsqueeze(1).flatten(1)
+        loss = of_image.mean(dim=1)
+        if share is not None:
+            loss = of_image.sum(dim=1) / (share.unsqueeze(1).flatten(1).sum(dim=1) + EPS)
+    elif share is not None and avg_factor is None and reduction == 'mean':
+        avg_factor = share.sum()
+    return reduce_loss(loss, reduction=reduction, avg_factor=avg_factor)
