@@ -19,7 +19,7 @@ def boxes_to_image(boxes_input: Tensor, warp_matrix: Sequence[Sequence[float]]) 
     Raises:
         ValueError: the matrix rotates or has no inverse.
     """
-    (scale_x, shift_x), (scale_y, shift_y) = _axes(warp_matrix)
+    (scale_x, shift_x), (scale_y, shift_y) = _axes('boxes_to_image', warp_matrix)
     return _scaled(boxes_input, (1 / scale_x, -shift_x / scale_x), (1 / scale_y, -shift_y / scale_y))
 
 
@@ -33,14 +33,14 @@ def boxes_to_input(boxes_image: Tensor, warp_matrix: Sequence[Sequence[float]]) 
     Raises:
         ValueError: see there.
     """
-    return _scaled(boxes_image, *_axes(warp_matrix))
+    return _scaled(boxes_image, *_axes('boxes_to_input', warp_matrix))
 
 
-def _axes(matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, float], tuple[float, float]]:
+def _axes(owner: str, matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return (scale, shift) of x and of y."""
     (scale_x, shear_x, shift_x), (shear_y, scale_y, shift_y) = (tuple(float(v) for v in row) for row in matrix)
     if shear_x or shear_y or not scale_x or not scale_y:
-        raise ValueError(f'boxes_to_image: `warp_matrix` must scale, shift and flip only, got {matrix}.')
+        raise ValueError(f'{owner}: `warp_matrix` must scale, shift and flip only, got {matrix}.')
     return (scale_x, shift_x), (scale_y, shift_y)
 
 

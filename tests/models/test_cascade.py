@@ -105,13 +105,20 @@ def batch(boxes: list = BOXES, labels: list = LABELS) -> SampleBatch:
     return SampleBatch(fields, plain.counts, plain.metainfo, maps=dict(gt_semantic_seg=semantic))
 
 
+NO_SEMANTIC = dict(semantic_head=None, semantic_roi_extractor=None)
 STAGE_LOSSES = ['loss_cls', 'loss_bbox', 'acc_cls']
+BUILDERS = {
+    'cascade': build,
+    'cascade_mask': lambda: build(**with_masks()),
+    'htc': htc,
+    'htc_without_semantics': lambda: htc(**NO_SEMANTIC),
+}
 
 
-@pytest.mark.parametrize('kind', ['cascade', 'cascade_mask', 'htc'])
+@pytest.mark.parametrize('kind', BUILDERS)
 @pytest.mark.parametrize('empty', [False, True])
 def test_losses_and_gradients(kind: str, empty: bool) -> None:
-    head = htc() if kind == 'htc' else build(**(with_masks() if kind == 'cascade_mask' else {}))
+    head = BUILDERS[kind]()
     samples = batch([[], []], [[], []]) if empty else batch()
     losses = head.loss(feats(), proposals(), samples)
     of_stage = [*STAGE_LOSSES, *(['loss_mask'] if kind != 'cascade' else [])]
@@ -211,6 +218,24 @@ def test_masks_of_a_hybrid_cascade_flow_and_fuse() -> None:
     head.mask_info_flow, head.semantic_fusion = False, ()
     plain = third(head.mask_roi_extractor[2](maps, rois))
     torch.testing.assert_close(head.mask_logits(extended, rois, 2), plain)
+
+
+def test_a_hybrid_cascade_without_a_semantic_branch() -> None:
+    """It reads no map of classes and no maps but the neck's; masks flow from head to head."""
+    head, maps = htc(**NO_SEMANTIC), feats()
+    names = ('bboxes_input', 'labels', 'is_ignored', 'masks')
+    samples = batch()
+    bare = SampleBatch({name: getattr(samples, name) for name in names}, samples.counts, samples.metainfo)
+    assert head.loss(maps, proposals(), bare)['s2.loss_mask'] > 0
+    assert head.extend(maps) is maps
+    rois = join_rois([torch.tensor(b) for b in BOXES])
+    boxes = head.bbox_roi_extractor[1](maps, rois)
+    torch.testing.assert_close(head(maps, rois, 1).cls_logits, head.bbox_head[1](boxes).cls_logits)
+    x = head.mask_roi_extractor[1](maps, rois)
+    first, second, _ = head.mask_head
+    expected = second.logits(second.features(x, first.features(x)))
+    torch.testing.assert_close(head.mask_logits(maps, rois, 1), expected)
+    assert not torch.allclose(expected, second(x))
 
 
 @pytest.mark.parametrize('interleaved', [True, False])

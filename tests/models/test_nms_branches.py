@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.heads.roi.bbox_head import Shared2FCBBoxHead
-from mmpose_lite.models.heads.roi.sampling import RoISample
+from mmpose_lite.models.heads.roi.sampling import RoISample, positives
 from mmpose_lite.models.heads.roi.standard_roi_head import StandardRoIHead
 from mmpose_lite.registry import BOX_CODERS, HEADS, NMS
 from tests.det_batches import det_batch, iou, slow_decode
@@ -135,6 +135,19 @@ def test_densities_by_a_loop() -> None:
             assert found[b, n].item() == pytest.approx(max(others, default=0.0))
     assert found[0, 0] > 0.4
     assert not found[2].any()
+
+
+def test_densities_are_drawn_only_for_a_branch_that_learns_them() -> None:
+    boxes = [[[0.0, 0, 20, 20], [4, 4, 24, 24]], [[1.0, 1, 5, 5]]]
+    objects = Objects.of(det_batch(boxes))
+    feats, proposals = [torch.randn(2, 4, 8, 8)], [torch.tensor([[0.0, 0, 18, 18]]), torch.tensor([[5.0, 5, 9, 9]])]
+    drawn = roi_head('AdaptiveNMS', with_density=True)._sample(feats, proposals, objects)
+    expected = [objects.densities[int(i), row].item() for i, row in zip(drawn.rois[:, 0], drawn.gt_rows)]
+    assert drawn.gt_densities.tolist() == pytest.approx(expected)
+    assert max(expected) > 0.4
+    plain = roi_head('HardNMS')._sample(feats, proposals, objects)
+    assert plain.gt_densities is positives(plain).gt_densities is None
+    assert positives(drawn).gt_densities.tolist() == pytest.approx([e for e, yes in zip(expected, drawn.is_positive) if yes])
 
 
 @pytest.mark.parametrize(

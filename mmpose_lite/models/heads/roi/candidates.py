@@ -11,18 +11,6 @@ from mmpose_lite.ops.boxes import boxes_to_image
 from mmpose_lite.ops.nms import Detections, Suppression, multiclass_nms
 from mmpose_lite.structures import SampleBatch
 
-# What a suppression may need -> the argument of the box head that makes it predict it.
-BRANCHES = dict(pred_ious='with_iou_branch', variances='with_variance', densities='with_density')
-
-
-def check_nms(owner: str, nms: Suppression, extras: Sequence[str]) -> None:
-    """Raise ValueError if the suppression needs what is not among the extras that the box head predicts."""
-    if nms.extra is not None and nms.extra not in extras:
-        raise ValueError(
-            f'{owner}: `nms` {type(nms).__name__} needs `{nms.extra}`, which the box head does not predict; set '
-            f'`bbox_head.{BRANCHES[nms.extra]}=True` and train it, or choose another suppression.'
-        )
-
 
 class Candidates(NamedTuple):
     """The boxes of one image before suppression."""

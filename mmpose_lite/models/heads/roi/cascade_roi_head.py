@@ -9,13 +9,12 @@ from mmengine.model import ModuleList
 from torch import Tensor
 
 from mmpose_lite.models.assign.objects import Objects
-from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.base_bbox_head import BoxOutput
-from mmpose_lite.models.heads.roi.candidates import Candidates, check_nms, join_rois, shapes_of_rois
+from mmpose_lite.models.heads.roi.base_roi_head import RoIHead
+from mmpose_lite.models.heads.roi.candidates import Candidates, join_rois, shapes_of_rois
 from mmpose_lite.models.heads.roi.mask_targets import mask_loss
 from mmpose_lite.models.heads.roi.sampling import RoISample, positives, sample_rois
-from mmpose_lite.ops.nms import Detections, Suppression
-from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS, NMS, ROI_EXTRACTORS
+from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS, ROI_EXTRACTORS
 from mmpose_lite.structures import SampleBatch
 
 Config = Mapping[str, Any]
@@ -23,7 +22,7 @@ Configs = Config | Sequence[Config]  # one for all stages, or one for each
 
 
 @HEADS.register_module()
-class CascadeRoIHead(BaseModule):
+class CascadeRoIHead(RoIHead):
     """The second stage of Cascade R-CNN and Cascade Mask R-CNN. Names and defaults are mmdet's; what stands in its `train_cfg`
     and `test_cfg` are arguments here.
 
@@ -69,12 +68,13 @@ class CascadeRoIHead(BaseModule):
         max_per_img: int = 100,
         mask_thr_binary: float = 0.5,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            num_classes=num_classes, nms=nms, score_thr=score_thr, max_per_img=max_per_img, mask_thr_binary=mask_thr_binary
+        )
         if len(stage_loss_weights) != num_stages:
             raise ValueError(
                 f'{type(self).__name__}: `stage_loss_weights` needs one entry per stage ({num_stages}), got {stage_loss_weights}.'
             )
-        self.num_classes = num_classes
         self.num_stages = num_stages
         self.stage_loss_weights = tuple(stage_loss_weights)
         of_stages = self._of_stages
@@ -87,10 +87,7 @@ class CascadeRoIHead(BaseModule):
             self.mask_head = ModuleList(HEADS.build(c, num_classes=num_classes) for c in of_stages('mask_head', mask_head))
         self.assigners = [ASSIGNERS.build(c) for c in of_stages('assigner', assigner)]
         self.samplers = [BOX_SAMPLERS.build(c) for c in of_stages('sampler', sampler)]
-        self.nms = NMS.build(nms, max_num=max_per_img)
-        check_nms(type(self).__name__, self.nms, self.bbox_head[-1].extras)
-        self.score_thr = score_thr
-        self.mask_thr_binary = mask_thr_binary
+        self.check_nms(self.bbox_head[-1].extras)
 
     def _of_stages(self, name: str, configs: Configs) -> Sequence[Config]:
         if isinstance(configs, Mapping):
@@ -112,10 +109,6 @@ class CascadeRoIHead(BaseModule):
     def mask_logits(self, feats: Sequence[Tensor], rois: Tensor, stage: int) -> Tensor:
         """Return the logits (R, C, h, w) of the masks of a stage for boxes (R, 5)."""
         return self.mask_head[stage](self.mask_roi_extractor[stage](feats, rois))
-
-    def extend(self, feats: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the maps that `candidates` and `masks` read: those of the neck."""
-        return feats
 
     def loss(self, feats: Sequence[Tensor], proposals: Sequence[Tensor], data_samples: SampleBatch) -> dict[str, Tensor]:
         """Return the losses by name, which begins with the stage: `s0.loss_cls` ...
@@ -154,7 +147,13 @@ class CascadeRoIHead(BaseModule):
             return self.bbox_head[stage].class_losses(raw, labels)
 
         return sample_rois(
-            boxes, objects, self.assigners[stage], self.samplers[stage], is_usable=is_usable, prior_losses=prior_losses
+            boxes,
+            objects,
+            self.assigners[stage],
+            self.samplers[stage],
+            is_usable=is_usable,
+            prior_losses=prior_losses,
+            with_densities='densities' in self.bbox_head[stage].extras,
         )
 
     def _mask_sample(
@@ -184,10 +183,6 @@ class CascadeRoIHead(BaseModule):
         boxes = head.decode(raw.deltas, rois, shapes)
         scores = head.scores(torch.stack(logits).mean(dim=0))
         return Candidates.of_images(boxes, scores, head.predict_extras(raw, rois), counts)
-
-    def suppress(self, found: Candidates, nms: Suppression | None = None) -> Detections:
-        """Return what `nms`, or that of the head, keeps of the candidates of an image, best first. It waits for the device."""
-        return found.suppress(nms or self.nms, score_thr=self.score_thr)
 
     def masks(self, feats: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
         """Return the probabilities (D, h, w) within the boxes of each image, averaged over the stages.

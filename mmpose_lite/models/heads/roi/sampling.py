@@ -21,7 +21,7 @@ class RoISample(NamedTuple):
     is_positive: Tensor  # (R,) bool
     is_valid: Tensor  # (R,) bool; the rest stands for nothing
     is_gt: Tensor  # (R,) bool: the box is that of an object itself
-    gt_densities: Tensor  # (R,) greatest IoU of the object with another one of its class, likewise
+    gt_densities: Tensor | None  # (R,) greatest IoU of the object with another one of its class, likewise; None if not wanted
     num_rows: list[int]  # of each image
     most_positive: int  # of an image; they stand in its first rows
 
@@ -31,7 +31,8 @@ class RoISample(NamedTuple):
 
     def take(self, rows: Tensor, num_rows: list[int]) -> 'RoISample':
         """Return some of the rows; `num_rows` are those of each image."""
-        return RoISample(*(field[rows] for field in self[:-2]), num_rows, self.most_positive)
+        fields = (None if field is None else field[rows] for field in self[:-2])
+        return RoISample(*fields, num_rows, self.most_positive)
 
 
 PriorLosses = Callable[[int, Tensor, Tensor], Tensor]  # (image, boxes (N, 4), labels (N,), -1 for the background) -> (N,)
@@ -46,6 +47,7 @@ def sample_rois(
     *,
     is_usable: Sequence[Tensor] | None = None,
     prior_losses: PriorLosses | None = None,
+    with_densities: bool = False,
 ) -> RoISample:
     """Assign the proposals of each image, with the objects' own boxes among them if the sampler wants it, and sample them.
 
@@ -56,6 +58,7 @@ def sample_rois(
         sampler: one of the BOX_SAMPLERS.
         is_usable: (P,) bool of each image; boxes for which it is False are not taken. None: all can be.
         prior_losses: called for samplers that need losses.
+        with_densities: say of each row how much its object is overlapped, as heads with a branch for it learn.
     """
     parts = []
     for i, priors in enumerate(boxes):
@@ -75,8 +78,9 @@ def sample_rois(
         chosen = priors[rows]
         rois = torch.cat([chosen.new_full((len(chosen), 1), i), chosen], dim=1)
         of_gts = of_image.boxes[gt_rows], of_image.labels[gt_rows], gt_rows
-        parts.append((rois, *of_gts, sampled.is_positive, sampled.is_valid, is_gt[rows], of_image.densities[gt_rows]))
-    columns = [torch.cat(column) for column in zip(*parts)]
+        densities = of_image.densities[gt_rows] if with_densities else None
+        parts.append((rois, *of_gts, sampled.is_positive, sampled.is_valid, is_gt[rows], densities))
+    columns = [None if column[0] is None else torch.cat(column) for column in zip(*parts)]
     return RoISample(*columns, [len(part[0]) for part in parts], int(sampler.num * sampler.pos_fraction))
 
 

@@ -8,18 +8,17 @@ import torch
 from torch import Tensor
 
 from mmpose_lite.models.assign.objects import Objects
-from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.base_bbox_head import BoxOutput
-from mmpose_lite.models.heads.roi.candidates import Candidates, check_nms, join_rois, shapes_of_rois
+from mmpose_lite.models.heads.roi.base_roi_head import RoIHead
+from mmpose_lite.models.heads.roi.candidates import Candidates, join_rois, shapes_of_rois
 from mmpose_lite.models.heads.roi.mask_targets import mask_loss
 from mmpose_lite.models.heads.roi.sampling import RoISample, positives, sample_rois
-from mmpose_lite.ops.nms import Detections, Suppression
-from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS, NMS, ROI_EXTRACTORS
+from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS, ROI_EXTRACTORS
 from mmpose_lite.structures import SampleBatch
 
 
 @HEADS.register_module()
-class StandardRoIHead(BaseModule):
+class StandardRoIHead(RoIHead):
     """The second stage of Faster R-CNN and Mask R-CNN. Names and defaults are mmdet's; what stands in its `train_cfg` and
     `test_cfg` are arguments here.
 
@@ -57,8 +56,9 @@ class StandardRoIHead(BaseModule):
         max_per_img: int = 100,
         mask_thr_binary: float = 0.5,
     ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
+        super().__init__(
+            num_classes=num_classes, nms=nms, score_thr=score_thr, max_per_img=max_per_img, mask_thr_binary=mask_thr_binary
+        )
         self.bbox_roi_extractor = ROI_EXTRACTORS.build(bbox_roi_extractor)
         self.bbox_head = HEADS.build(bbox_head, num_classes=num_classes)
         self.with_mask = mask_head is not None
@@ -67,18 +67,11 @@ class StandardRoIHead(BaseModule):
             self.mask_head = HEADS.build(mask_head, num_classes=num_classes)
         self.assigner = ASSIGNERS.build(assigner)
         self.sampler = BOX_SAMPLERS.build(sampler)
-        self.nms = NMS.build(nms, max_num=max_per_img)
-        check_nms(type(self).__name__, self.nms, self.bbox_head.extras)
-        self.score_thr = score_thr
-        self.mask_thr_binary = mask_thr_binary
+        self.check_nms(self.bbox_head.extras)
 
     def forward(self, feats: Sequence[Tensor], rois: Tensor) -> BoxOutput:
         """Return the logits and deltas of boxes (R, 5), the index of the image and the box xyxy in px of the input."""
         return self.bbox_head(self.bbox_roi_extractor(feats, rois))
-
-    def extend(self, feats: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the maps that `candidates` and `masks` read: those of the neck."""
-        return feats
 
     def loss(self, feats: Sequence[Tensor], proposals: Sequence[Tensor], data_samples: SampleBatch) -> dict[str, Tensor]:
         """Return the losses by name.
@@ -101,7 +94,14 @@ class StandardRoIHead(BaseModule):
             raw = self([feat[image : image + 1] for feat in feats], join_rois([boxes]))
             return self.bbox_head.class_losses(raw, labels)
 
-        return sample_rois(proposals, objects, self.assigner, self.sampler, prior_losses=prior_losses)
+        return sample_rois(
+            proposals,
+            objects,
+            self.assigner,
+            self.sampler,
+            prior_losses=prior_losses,
+            with_densities='densities' in self.bbox_head.extras,
+        )
 
     def candidates(self, feats: Sequence[Tensor], proposals: Sequence[Tensor], data_samples: SampleBatch) -> list[Candidates]:
         """Return the boxes of each image before suppression, in px of the input; arguments as in `loss`."""
@@ -110,10 +110,6 @@ class StandardRoIHead(BaseModule):
         boxes = self.bbox_head.decode(raw.deltas, rois, shapes_of_rois(data_samples, rois))
         scores = self.bbox_head.scores(raw.cls_logits)
         return Candidates.of_images(boxes, scores, self.bbox_head.predict_extras(raw, rois), counts)
-
-    def suppress(self, found: Candidates, nms: Suppression | None = None) -> Detections:
-        """Return what `nms`, or that of the head, keeps of the candidates of an image, best first. It waits for the device."""
-        return found.suppress(nms or self.nms, score_thr=self.score_thr)
 
     def masks(self, feats: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
         """Return the probabilities (D, h, w) within the boxes of each image.
