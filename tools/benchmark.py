@@ -32,7 +32,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     for parser_ in (train, infer):
         parser_.add_argument('config', help='config file')
         parser_.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 autocast')
-        parser_.add_argument('--compare', choices=('amp', 'channels-last', 'all'), help='with and without it, in turns')
+        comparisons = ('amp', 'channels-last', 'all', *(('slide',) if parser_ is infer else ()))
+        parser_.add_argument('--compare', choices=comparisons, help='with and without it, in turns')
         parser_.add_argument('--synthetic', action='store_true', help='made-up batches; no data is read')
         add_device(parser_)
         add_cfg_options(parser_)

@@ -3,7 +3,6 @@
 import copy
 import itertools
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from mmpose_lite.apis.benchmark_network import Batch, made_up_batch, variants, w
 from mmpose_lite.apis.infer import init_model
 from mmpose_lite.datasets.collate import build_collate
 from mmpose_lite.engine.config import ConfigError
+from mmpose_lite.engine.optim import autocast_bfloat16
 from mmpose_lite.registry import DATASETS
 
 
@@ -38,28 +38,29 @@ def benchmark_infer(
         device: 'cpu' or 'cuda'.
         batch_sizes: of the runs.
         amp: mixed precision.
-        compare: as in `benchmark_train`.
+        compare: as in `benchmark_train`; or 'slide': whole images and the windows of `test_cfg`, for segmentation.
         synthetic: made-up batches; otherwise the first samples of the test data.
         levels: of a UNet++: the network pruned to each of them; none is the whole network.
         repeats: of each.
 
     Raises:
-        ConfigError: the config has no model, or no test data.
+        ConfigError: the config has no model or no test data, or what is compared is of other networks.
         PathError: the network has no levels, or no such level.
         ValueError: `compare` is unknown.
     """
     if cfg.get('model') is None:
         raise ConfigError('benchmark infer: the config needs `model`.')
-    if levels and cfg.model.get('decode_head') is None:
-        raise ConfigError('benchmark infer: `levels` are of a UNet++, the config has no `model.decode_head`.')
-    chosen = variants(amp, compare)
+    if (levels or compare == 'slide') and cfg.model.get('decode_head') is None:
+        asked = '`levels` are of a UNet++' if levels else "`compare='slide'` is of segmentation"
+        raise ConfigError(f'benchmark infer: {asked}, the config has no `model.decode_head`.')
+    chosen = _test_modes(amp) if compare == 'slide' else variants(amp, compare)
     batches = {size: made_up_batch(cfg, size) if synthetic else _read_batch(cfg, size) for size in batch_sizes}
     cfg = Config(dict(cfg.to_dict(), model=without_pretrained(cfg.model.to_dict())))
     runs: dict[str, Callable[[], object]] = {}
     sizes: dict[str, int] = {}
-    suffixes = {f', level {level}': level for level in levels} or {'': None}
-    for (variant, settings), (suffix, level) in itertools.product(chosen.items(), suffixes.items()):
-        model = init_model(cfg if level is None else _pruned(cfg, level), checkpoint, device=device)
+    suffixes = {f', level {level}': _pruned(level) for level in levels} or {'': {}}
+    for (variant, settings), (suffix, options) in itertools.product(chosen.items(), suffixes.items()):
+        model = init_model(_with_options(cfg, settings.get('options', {}) | options), checkpoint, device=device)
         if not settings['channels_last']:
             model.to(memory_format=torch.contiguous_format)
             model.data_preprocessor.memory_format = torch.contiguous_format
@@ -85,20 +86,27 @@ def benchmark_infer(
     return report
 
 
-def _pruned(cfg: Config, level: int) -> Config:
-    pruned = copy.deepcopy(cfg)
-    pruned.merge_from_dict({'model.backbone.level': level, 'model.decode_head.level': level})
-    return pruned
+def _test_modes(amp: bool) -> dict[str, dict[str, Any]]:
+    """Return name -> settings of whole images and of windows, as `variants` does."""
+    modes = {'whole images': 'whole', 'windows': 'slide'}
+    return {name: dict(amp=amp, channels_last=True, options={'model.test_cfg.mode': mode}) for name, mode in modes.items()}
+
+
+def _pruned(level: int) -> dict[str, Any]:
+    return {'model.backbone.level': level, 'model.decode_head.level': level}
+
+
+def _with_options(cfg: Config, options: dict[str, Any]) -> Config:
+    changed = copy.deepcopy(cfg)
+    changed.merge_from_dict(options)
+    return changed
 
 
 def _stages(model: Any, batch: Batch, device: str, *, amp: bool) -> dict[str, Callable[[], object]]:
     """Return the whole prediction; and network and decoding by themselves, where the head has them apart."""
 
-    def context() -> Any:
-        return torch.autocast(device, dtype=torch.bfloat16) if amp else nullcontext()
-
     def whole() -> object:
-        with context():
+        with autocast_bfloat16(model, enabled=amp):
             return model.test_step(batch)
 
     if not hasattr(getattr(model, 'head', None), 'decode'):
@@ -106,7 +114,7 @@ def _stages(model: Any, batch: Batch, device: str, *, amp: bool) -> dict[str, Ca
     inputs = model.data_preprocessor(batch, False)['inputs']
 
     def network() -> Any:
-        with context():
+        with autocast_bfloat16(model, enabled=amp):
             return model.merge_passes(model.head(model.extract_feat(inputs)), inputs)
 
     with torch.inference_mode():

@@ -179,9 +179,13 @@ def _training_cfg(cfg: Config, work_dir: str, *, amp: bool, channels_last: bool)
     cfg.default_hooks = {**hooks, 'checkpoint': None}
     cfg.model = without_pretrained(cfg.model.to_dict())
     cfg.work_dir, cfg.log_level, cfg.channels_last = work_dir, 'WARNING', channels_last
-    if amp:
-        cfg.optim_wrapper.type = 'AutocastOptimWrapper'
+    if amp or _is_amp(cfg):
+        cfg.optim_wrapper.type = 'AutocastOptimWrapper' if amp else 'OptimWrapper'
     return cfg
+
+
+def _is_amp(cfg: Config) -> bool:
+    return cfg.optim_wrapper.get('type') == 'AutocastOptimWrapper'
 
 
 def benchmark_train(
@@ -200,7 +204,7 @@ def benchmark_train(
     Args:
         cfg: as `load_config` returns it.
         device: 'cpu' or 'cuda', the one chosen by `apis.cli.choose_device`.
-        amp: mixed precision.
+        amp: mixed precision; so is what the config trains in it, where nothing else is compared.
         compare: 'amp': float32 and mixed precision in turns; 'channels-last': the two memory formats in turns; 'all': contiguous
             float32, and the first two.
         synthetic: made-up batches; nothing is read, and the loader is not measured.
@@ -218,7 +222,7 @@ def benchmark_train(
     batches = [made_up_batch(cfg, cfg.train_dataloader.get('batch_size', 1))] if synthetic else None
     with tempfile.TemporaryDirectory() as work_dir:
         trainings: dict[str, _Training] = {}
-        for name, settings in variants(amp, compare).items():
+        for name, settings in variants(amp or _is_amp(cfg), compare).items():
             prepared = _training_cfg(cfg, work_dir, **settings)
             trainings[name] = _Training.begin(prepared, batches, min(iterations, 8), device)
             batches = trainings[name].batches  # the same for all

@@ -15,10 +15,12 @@ from mmpose_lite.apis.browse import browse
 from mmpose_lite.apis.cli import run_command
 from mmpose_lite.apis.media import VideoWriter
 from mmpose_lite.datasets.seg_maps import read_values
+from mmpose_lite.engine import optim
 from mmpose_lite.engine.config import ConfigError, load_config
 from mmpose_lite.engine.hooks.summary import write_metrics
+from mmpose_lite.models.heads.seg.decode_head import DecodeHead
 from mmpose_lite.registry import MODELS
-from mmpose_lite.structures import ClassMeta
+from mmpose_lite.structures import ClassMeta, SampleBatch
 from tests.conftest import REPO
 from tests.tiny import call, rows
 from tools import check_dataset
@@ -223,7 +225,49 @@ def test_benchmark_times_the_levels_of_unetpp(nested: Path, tmp_path: Path, caps
     assert '`level` must be 1 to 2, got 3' in ''.join(capsys.readouterr())
 
 
-def test_benchmark_trains_on_made_up_masks(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    args = ['--synthetic', '--iterations', '1', '--repeats', '1']
-    assert call('benchmark', 'train', config, *args) == 0
-    assert 'forward' in capsys.readouterr().out
+@pytest.fixture
+def dtypes(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """Of the logits of each step from now on; bfloat16 is used on any CPU."""
+    found: list[torch.dtype] = []
+    plain = DecodeHead.loss_by_logits
+
+    def recorded(self: DecodeHead, logits: torch.Tensor, data_samples: SampleBatch) -> dict[str, torch.Tensor]:
+        found.append(logits.dtype)
+        return plain(self, logits, data_samples)
+
+    monkeypatch.setattr(DecodeHead, 'loss_by_logits', recorded)
+    monkeypatch.setattr(optim, 'computes_bfloat16', lambda device: True)
+    return found
+
+
+TRAIN_ONCE = ('--synthetic', '--iterations', '1', '--repeats', '1', '--cfg-options', 'input_size=(32,32)')
+
+
+def test_benchmark_trains_as_the_config_does(config: Path, tmp_path: Path, dtypes: list) -> None:
+    """This one in bfloat16, whether or not --amp asks for it."""
+    assert call('benchmark', 'train', config, '--out', tmp_path / 'out.json', *TRAIN_ONCE) == 0
+    assert 'amp: forward' in json.loads((tmp_path / 'out.json').read_text())['rows']
+    assert set(dtypes) == {torch.bfloat16}
+
+
+def test_benchmark_compares_float32_with_mixed_precision(config: Path, tmp_path: Path, dtypes: list) -> None:
+    assert call('benchmark', 'train', config, '--compare', 'amp', '--out', tmp_path / 'out.json', *TRAIN_ONCE) == 0
+    assert 'amp / fp32, speed' in json.loads((tmp_path / 'out.json').read_text())['rows']
+    steps = 3  # of a turn: bare, with the engine, part by part
+    assert dtypes == 2 * [*steps * [torch.float32], *steps * [torch.bfloat16]]
+
+
+def test_benchmark_compares_whole_images_with_windows(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ['benchmark', 'infer', config, '--synthetic', '--repeats', '1', '--batch-size', '1', '--compare', 'slide']
+    windows = ['model.test_cfg.window_size=(64,64)', 'model.test_cfg.window_stride=(48,64)']
+    assert call(*args, '--out', tmp_path / 'out.json', '--cfg-options', *windows) == 0
+    assert 'windows of (64, 64) px (w, h) every (48, 64)' in ''.join(capsys.readouterr())
+    timed = json.loads((tmp_path / 'out.json').read_text())['rows']
+    whole, slide, ratio = (row['median'] for row in timed.values())
+    assert list(timed) == ['whole images, batch 1: whole', 'windows, batch 1: whole', 'windows / whole images, batch 1, speed']
+    assert ratio == pytest.approx(slide / whole)
+    assert call(*args) == 2
+    assert '`window_size`' in ''.join(capsys.readouterr())
+    pose = REPO / 'configs' / 'quickstart.py'
+    assert call('benchmark', 'infer', pose, '--synthetic', '--compare', 'slide') == 2
+    assert 'is of segmentation' in ''.join(capsys.readouterr())
