@@ -1,5 +1,6 @@
 """A whole detector of two stages, thin."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,48 @@ def test_a_test_with_flips_and_scales_joins_the_boxes_of_all_passes() -> None:
     assert len(joined) == 2
 
 
+@pytest.mark.parametrize('class_agnostic', [False, True])
+def test_each_scale_of_a_test_keeps_the_sizes_of_its_range(class_agnostic: bool) -> None:
+    """SNIP: size is sqrt(w h) in px of the original image, which here is 128 x 32 of the input's 64 x 64."""
+    ranges = ((30.0, math.inf), (0.0, 20.0))
+    cfg = config(test_cfg=dict(scales=(1.0, 2.0), flip_test=True, valid_ranges=ranges))
+    cfg['roi_head'] |= dict(max_per_img=2000, bbox_head=cfg['roi_head']['bbox_head'] | dict(reg_class_agnostic=class_agnostic))
+    model = MODELS.build(cfg).eval()
+    inputs, samples = torch.randn(1, 3, 64, 64), det_batch([[]], size=SIZE)
+    samples.metainfo[0].update(ori_shape=(32, 128), warp_matrix=[[0.5, 0, 0], [0, 2, 0]])
+    with torch.no_grad():
+        (found,) = model.candidates(inputs, samples)
+        passes = [len(p.found[0].scores) for p in model._passes(inputs, samples)]
+    assert len(passes) == 4  # each scale, and its mirror image
+    of_scales = found.boxes.split([sum(passes[:2]), sum(passes[2:])]), found.scores.split([sum(passes[:2]), sum(passes[2:])])
+    for boxes, scores, (low, high) in zip(*of_scales, ranges):
+        assert boxes.ndim == (2 if class_agnostic else 3)
+        sizes = ((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])).sqrt()
+        taken = ((sizes >= low) & (sizes <= high)).view(len(scores), -1).expand_as(scores)
+        assert 0 < taken.sum() < taken.numel()
+        assert torch.equal(scores > 0, taken)
+        assert torch.equal(scores == -torch.inf, ~taken)
+    kept = model(inputs, samples, mode='predict')[0].pred_instances
+    sizes = np.sqrt((kept.bboxes[:, 2:] - kept.bboxes[:, :2]).prod(axis=1))
+    assert ((sizes <= 20.001) | (sizes >= 29.999)).all()
+    assert (sizes <= 20).any()
+    assert (sizes >= 30).any()
+
+
+def test_masks_are_those_of_the_scales_that_an_object_is_taken_from() -> None:
+    model = build(roi_args=mask_parts(), test_cfg=dict(scales=(1.0, 2.0), valid_ranges=((0, 20), (10, 30)))).eval()
+    inputs, samples = torch.randn(1, 3, 64, 64), det_batch([[]], size=SIZE)
+    boxes = torch.tensor([[4.0, 4, 12, 12], [4, 4, 19, 19], [4, 4, 29, 29], [4, 4, 54, 54]])  # sides of 8, 15, 25 and 50
+    kept = [Detections(boxes, torch.ones(4), torch.zeros(4).long(), torch.zeros(4).long())]
+    with torch.no_grad():
+        passes = model._passes(inputs, samples)
+        first, second = (model._masks([p], kept)[0] for p in passes)
+        found = model._masks(passes, kept)[0]
+    assert not torch.allclose(first, second)
+    both = (first + second) / 2  # also of the last, which is in no range
+    torch.testing.assert_close(found, torch.stack([first[0], both[1], second[2], both[3]]))
+
+
 def test_masks_of_a_mirrored_pass_are_turned_back() -> None:
     model = build(roi_args=mask_parts()).eval()
     inputs, samples = torch.randn(1, 3, 64, 64), det_batch([[]], size=SIZE)
@@ -241,6 +284,9 @@ def test_modes_and_errors() -> None:
         build(test_cfg=dict(scale=2))
     with pytest.raises(ValueError, match='must be positive numbers'):
         build(test_cfg=dict(scales=(0.0,)))
+    for ranges in (((0, 80),), ((0, 80), (80, 40)), ((0, 80), (-1, 40))):
+        with pytest.raises(ValueError, match=r'`test_cfg.valid_ranges` needs 0 <= lowest < highest for each of the 2 scales'):
+            build(test_cfg=dict(scales=(1.0, 2.0), valid_ranges=ranges))
     with pytest.raises(ValueError, match="mode 'loss' needs `data_samples`"):
         model(torch.randn(1, 3, 64, 64), mode='loss')
 

@@ -1,6 +1,7 @@
 """Detection in two stages: proposals, then what they are."""
 
 # Letters: B images, H x W px of an input, D detections of an image.
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +21,9 @@ from mmpose_lite.registry import BACKBONES, HEADS, MODELS, PREPROCESSORS
 from mmpose_lite.structures import ClassMeta, DetDataSample, SampleBatch
 
 MODES = ('tensor', 'loss', 'predict')
-TEST_OPTIONS: dict[str, Any] = dict(scales=(1.0,), flip_test=False)
+TEST_OPTIONS: dict[str, Any] = dict(scales=(1.0,), flip_test=False, valid_ranges=None)
+Range = tuple[float, float]
+ALL_SIZES: Range = (0.0, math.inf)
 
 
 @MODELS.register_module()
@@ -37,7 +40,8 @@ class TwoStageDetector(BaseModel):
         neck: config of the neck, or of several in a row.
         data_preprocessor: config of the preprocessor; None for ImageNet's mean and std.
         test_cfg: `scales`: factors on the size of the input; `flip_test`: each also mirrored. The boxes of all passes are
-            suppressed together, masks are averaged.
+            suppressed together, masks are averaged. `valid_ranges`: for each scale (lowest, highest) sqrt(w h) of the objects
+            that are taken from it, px of the original image; None takes all (SNIP, arXiv:1711.08189, Sec. 5; see `SNIPResize`).
 
     Raises:
         ValueError: `test_cfg` has an unknown key or value.
@@ -67,6 +71,13 @@ class TwoStageDetector(BaseModel):
         self.scales, self.flip_test = tuple(options['scales']), bool(options['flip_test'])
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(f'TwoStageDetector: `test_cfg.scales` must be positive numbers, got {self.scales}.')
+        ranges = [ALL_SIZES] * len(self.scales) if options['valid_ranges'] is None else options['valid_ranges']
+        self.valid_ranges = tuple((float(low), float(high)) for low, high in ranges)
+        if len(self.valid_ranges) != len(self.scales) or not all(0 <= low < high for low, high in self.valid_ranges):
+            raise ValueError(
+                'TwoStageDetector: `test_cfg.valid_ranges` needs 0 <= lowest < highest for each of the '
+                f'{len(self.scales)} scales, got {self.valid_ranges}.'
+            )
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Return what the heads read: maps of (B, 3, H, W) normalised inputs, finest first."""
@@ -113,23 +124,33 @@ class TwoStageDetector(BaseModel):
         return _joined(self._passes(inputs, data_samples), data_samples)
 
     def _passes(self, inputs: Tensor, data_samples: SampleBatch) -> list['_Pass']:
-        return [self._pass(*view) for view in views(inputs, data_samples, self.scales, flip=self.flip_test)]
+        passes = []
+        for scale, valid_range in zip(self.scales, self.valid_ranges):
+            for view in views(inputs, data_samples, (scale,), flip=self.flip_test):
+                passes.append(self._pass(*view, valid_range=valid_range))
+        return passes
 
-    def _pass(self, inputs: Tensor, data_samples: SampleBatch, mirrored: bool) -> '_Pass':
+    def _pass(self, inputs: Tensor, data_samples: SampleBatch, mirrored: bool, *, valid_range: Range = ALL_SIZES) -> '_Pass':
         feats = self.extract_feat(inputs)
         proposals = self.rpn_head.proposals(self.rpn_head(feats), data_samples, training=False)
         feats = self.roi_head.extend(feats)
         found = self.roi_head.candidates(feats, [p.boxes for p in proposals], data_samples)
-        return _Pass(feats if self.roi_head.with_mask else (), found, data_samples.metainfo, mirrored)
+        return _Pass(feats if self.roi_head.with_mask else (), found, data_samples.metainfo, mirrored, valid_range)
 
     def _masks(self, passes: Sequence['_Pass'], kept: Sequence[Detections]) -> list[Tensor]:
-        """Return the probabilities (D, h, w) within the boxes of each image, averaged over the passes."""
+        """Return the probabilities (D, h, w) within the boxes of each image, averaged over the passes in whose range they lie."""
         of_passes = []
         for p in passes:
             boxes = [boxes_to_input(d.boxes, m['warp_matrix']) for d, m in zip(kept, p.metainfo)]
             probs = self.roi_head.masks(p.feats, boxes, [d.labels for d in kept])
             of_passes.append([x.flip(-1) if p.mirrored else x for x in probs])
-        return [torch.stack(of_image).mean(dim=0) for of_image in zip(*of_passes)]
+        means = []
+        for detections, of_image in zip(kept, zip(*of_passes)):
+            counts = torch.stack([in_range(detections.boxes, p.valid_range) for p in passes])
+            counts = counts | ~counts.any(dim=0)  # a suppression that averages boxes may leave all ranges
+            weights = counts.to(of_image[0].dtype)[..., None, None]
+            means.append((torch.stack(of_image) * weights).sum(dim=0) / weights.sum(dim=0))
+        return means
 
 
 class _Pass(NamedTuple):
@@ -139,14 +160,28 @@ class _Pass(NamedTuple):
     found: list[Candidates]  # of each image, px of this pass's input
     metainfo: Sequence[Mapping[str, Any]]  # of each image; its warp_matrix leads into this pass's input
     mirrored: bool
+    valid_range: Range  # sqrt(w h) px of the original image
+
+
+def in_range(boxes_xyxy: Tensor, valid_range: Range) -> Tensor:
+    """Return (...) bool: of which boxes (..., 4) sqrt(w h) lies in the range, its ends included."""
+    sizes = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).clamp(min=0).prod(dim=-1).sqrt()
+    return (sizes >= valid_range[0]) & (sizes <= valid_range[1])
 
 
 def _joined(passes: Sequence[_Pass], data_samples: SampleBatch) -> list[Candidates]:
-    """Return the candidates of all passes, of each image, px of the original image."""
+    """Return the candidates of all passes, of each image, px of the original image; minus infinity is the score of those that
+    are not in the range of their pass."""
     joined = []
     for i, metainfo in enumerate(data_samples.metainfo):
-        found = Candidates.joined([p.found[i].to_image(p.metainfo[i]) for p in passes])
-        joined.append(found._replace(boxes=clip_boxes(found.boxes, metainfo['ori_shape'])))
+        parts = []
+        for p in passes:
+            found = p.found[i].to_image(p.metainfo[i])
+            boxes = clip_boxes(found.boxes, metainfo['ori_shape'])
+            valid = in_range(boxes, p.valid_range)  # (P, C), or (P,) of boxes that all classes share
+            scores = found.scores.where(valid if valid.ndim == 2 else valid[:, None], -torch.inf)
+            parts.append(found._replace(boxes=boxes, scores=scores))
+        joined.append(Candidates.joined(parts))
     return joined
 
 
