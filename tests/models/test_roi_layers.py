@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmpose_lite.models.layers.deform_roi_pool import pool_moved_cells
 from mmpose_lite.registry import LAYERS, ROI_EXTRACTORS
@@ -109,17 +110,63 @@ def test_position_sensitive_cells_by_a_loop() -> None:
         assert out[r, c, i, j].item() == pytest.approx(expected)
 
 
-def test_context_aware_pooling() -> None:
+def span(low: float, high: float) -> tuple[int, int]:
+    """Return the first cell of a side and how many there are, its edges (px) rounded to whole cells."""
+    first, last = (math.floor(edge * SCALE + 0.5) for edge in (low, high))
+    return first, max(last - first + 1, 1)
+
+
+def enlarged(values: list[float], length: int) -> list[float]:
+    """Return a row at `length` points that are evenly spaced from its first to its last value."""
+    step = (len(values) - 1) / (length - 1)
+    at = [(min(math.floor(i * step), len(values) - 2), i * step) for i in range(length)] if len(values) > 1 else []
+    return [values[k] + (x - k) * (values[k + 1] - values[k]) for k, x in at] or values * length
+
+
+def maxima(values: list[float], length: int) -> list[float]:
+    """Return the maxima of `length` bins, whose edges are rounded outwards."""
+    edges = [(math.floor(i * len(values) / length), math.ceil((i + 1) * len(values) / length)) for i in range(length)]
+    return [max(values[low:high]) for low, high in edges]
+
+
+def context_aware(channel: Tensor, roi: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return what a box reads of (H, W): first the maxima along long sides, then what short ones are enlarged to."""
+    H, W = channel.shape
+    (left, width), (top, height) = span(float(roi[1]), float(roi[3])), span(float(roi[2]), float(roi[4]))
+    rows = [[float(channel[min(y, H - 1), min(x, W - 1)]) for x in range(left, left + width)] for y in range(top, top + height)]
+    for change, is_short in ((maxima, False), (enlarged, True)):
+        if (len(rows[0]) < shape[1]) == is_short:
+            rows = [change(row, shape[1]) for row in rows]
+        columns = [list(column) for column in zip(*rows)]
+        if (height < shape[0]) == is_short:
+            columns = [change(column, shape[0]) for column in columns]
+        rows = [list(row) for row in zip(*columns)]
+    return torch.tensor(rows, dtype=channel.dtype)
+
+
+@pytest.mark.parametrize('shape', [(3, 2), (4, 5), (1, 1), (7, 7)])
+def test_context_aware_pooling_by_a_loop(shape: tuple[int, int]) -> None:
     feat = torch.randn(2, 3, 12, 12, dtype=torch.double)
-    layer = LAYERS.build(dict(type='ContextAwareRoIPool', output_size=(3, 2), spatial_scale=SCALE))
-    large = torch.tensor([[0, 4, 6, 30, 26]], dtype=torch.double)
-    torch.testing.assert_close(layer(feat, large), torchvision.ops.roi_pool(feat, large, (3, 2), SCALE))
-    small = torch.tensor([[1, 4, 6, 14, 15], [0, 4, 6, 40, 15]], dtype=torch.double)  # 2.5 x 2.25 cells; only lower than 3
-    out = layer(feat, small)
-    for r, c, i, j in cells(out.shape):
-        found = samples(feat[int(small[r, 0]), c], small[r], (i, j), (3, 2), 2, torch.zeros(2))
-        assert out[r, c, i, j].item() == pytest.approx(max(found))
-    assert len(set(out[0, 0].flatten().tolist())) == 6  # RoIPool would repeat cells of the map
+    layer = LAYERS.build(dict(type='ContextAwareRoIPool', output_size=shape, spatial_scale=SCALE))
+    # Small, large, wide, high, one cell, without an area, beyond the lower right corner by a cell.
+    boxes = [[4, 6, 14, 15], [4, 6, 40, 36], [0, 4, 44, 9], [4, 0, 9, 44], [5, 5, 5.5, 6], [8, 8, 8, 8], [38, 30, 48, 48]]
+    rois = torch.tensor([[i % 2, *box] for i, box in enumerate(boxes)], dtype=torch.double)
+    expected = [[context_aware(channel, roi, shape) for channel in feat[int(roi[0])]] for roi in rois]
+    torch.testing.assert_close(layer(feat, rois), torch.stack([torch.stack(channels) for channels in expected]))
+
+
+def test_context_aware_pooling_of_large_boxes_is_roi_pooling_and_of_small_ones_a_resize() -> None:
+    feat = torch.randn(1, 2, 12, 12, dtype=torch.double)
+    layer = LAYERS.build(dict(type='ContextAwareRoIPool', output_size=(3, 4), spatial_scale=SCALE))
+    large = torch.tensor([[0, 4, 6, 30, 26], [0, 0, 0, 48, 48]], dtype=torch.double)
+    torch.testing.assert_close(layer(feat, large), torchvision.ops.roi_pool(feat, large, (3, 4), SCALE))
+    small = torch.tensor([[0, 8, 12, 16, 16]], dtype=torch.double)  # columns 2 to 4, rows 3 and 4
+    resized = functional.interpolate(feat[:, :, 3:5, 2:5], size=(3, 4), mode='bilinear', align_corners=True)
+    torch.testing.assert_close(layer(feat, small), resized)
+    corner = feat[:, :1, :7, :7].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda f: layer(f, torch.cat([large[:1], small])), corner)
+    outside = torch.tensor([[0, 80, 80, 90, 90]], dtype=torch.double)
+    assert not layer(feat, outside).any()
 
 
 @pytest.mark.parametrize(

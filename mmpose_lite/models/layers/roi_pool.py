@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.utils import _pair
 
 from mmpose_lite.ops.roi_align import pyramid_roi_align
@@ -125,14 +124,14 @@ class PSRoIAlign(nn.Module):
 
 @LAYERS.register_module()
 class ContextAwareRoIPool(nn.Module):
-    """RoIPool, but a box with a side that spans fewer cells than the result is enlarged bilinearly before its maxima are taken.
-
-    RoIPool repeats the cells of a small box, and what lies between them and around them is lost.
+    """RoIPool, but along a side that spans fewer cells of the map than the result has, cells are interpolated, not repeated.
 
     Source: Hu et al., SINet: A Scale-Insensitive Convolutional Neural Network for Fast Vehicle Detection, IEEE Trans. ITS 2019,
-    Sec. III-B (context-aware RoI pooling), arXiv:1804.00433.
-    Differs: enlarged to twice the size of the result for all small boxes, at the points of RoIAlign; the paper deconvolves with a
-    bilinear kernel by a whole factor.
+    Sec. III-B, arXiv:1804.00433, as in the authors' code (caroi_pooling_layer.cu of github.com/xw-hu/SINet), which was compared:
+    edges are rounded to whole cells, the last included; each side decides for itself; a short one is enlarged to the size of the
+    result by a bilinear kernel, its end cells onto the end cells; what lies beyond the map reads its border.
+    Differs: of a box with one short side, maxima along the other side are taken before the short one is enlarged, not after. The
+    margin that the authors can put around a box (`pad_ratio`) is left to the boxes.
 
     Args:
         output_size: h and w, or one number for both.
@@ -143,13 +142,36 @@ class ContextAwareRoIPool(nn.Module):
         super().__init__()
         self.output_size = _pair(output_size)
         self.spatial_scale = spatial_scale
-        h, w = self.output_size
-        self.pool = RoIPool((h, w), spatial_scale=spatial_scale)
-        self.enlarge = RoIAlign((2 * h, 2 * w), spatial_scale=spatial_scale, sampling_ratio=1)
 
     def forward(self, feat: Tensor, rois: Tensor) -> Tensor:
         """Return (R, C, h, w); arguments as in `RoIAlign.forward`."""
-        h, w = self.output_size
-        is_small = ((rois[:, 3:] - rois[:, 1:3]) * self.spatial_scale < rois.new_tensor([w, h])).any(dim=1)
-        enlarged = functional.max_pool2d(self.enlarge(feat, rois), 2)
-        return enlarged.where(is_small[:, None, None, None], self.pool(feat, rois))
+        dtype = torch.promote_types(feat.dtype, torch.float32)
+        results = torch.tensor(self.output_size[::-1], dtype=dtype).to(rois.device, non_blocking=True)  # (w, h) cells
+        first, last = (rois[:, 1:].to(dtype) * self.spatial_scale + 0.5).floor().split(2, dim=1)
+        spans = (last - first + 1).clamp(min=1)
+        # A short side is lengthened to as many cells as the result has, so that each of these is a cell of the map.
+        boxes = torch.cat([rois[:, :1].to(dtype), first, first + spans.maximum(results) - 1], dim=1)
+        pooled = torchvision.ops.roi_pool(feat.to(dtype), boxes, self.output_size)
+        with torch.autocast(feat.device.type, enabled=False):
+            for axis, length in enumerate(self.output_size[::-1]):
+                weights = _bilinear(spans[:, axis], first[:, axis], length, feat.shape[3 - axis])
+                along = pooled if axis == 0 else pooled.mT
+                along = (along.flatten(1, 2) @ weights.mT).view(along.shape)
+                pooled = along if axis == 0 else along.mT
+        return pooled.to(feat.dtype)
+
+
+def _bilinear(spans: Tensor, first: Tensor, length: int, num_cells: int) -> Tensor:
+    """Return (R, length, length), how much each of the first cells of a side counts in each cell of the result.
+
+    Args:
+        spans: (R,) cells of the map that the side spans; from `length` on, each cell counts for itself.
+        first: (R,) the first of them.
+        length: cells of the result.
+        num_cells: of the map along this axis.
+    """
+    cells = torch.arange(length, device=spans.device, dtype=spans.dtype)
+    places = cells * ((spans.clamp(max=length) - 1) / max(length - 1, 1))[:, None]
+    on_map = places.maximum(-first[:, None]).minimum(num_cells - 1 - first[:, None])
+    places = on_map.where(spans[:, None] < length, places)
+    return (1 - (places[..., None] - cells).abs()).clamp(min=0)
