@@ -1,7 +1,7 @@
 # Two commands on a fresh machine: `make quickstart` and `make test`. Each makes .venv by itself.
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= -n auto --maxprocesses 8 --dist loadfile
+PYTEST_ARGS ?= -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 bin := $(VENV)/bin
 dependencies := setup.py $(wildcard requirements/*.txt)

@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import gc
 import os
 import random
 import shutil
@@ -15,6 +16,31 @@ if TYPE_CHECKING:
     from tests.checkpoints.file_server import FileServer
 
 REPO = Path(__file__).resolve().parents[1]
+
+# Files that take minutes; they begin first, so that no process is left alone with one at the end.
+LONG = ('test_readme_commands.py', 'test_overfit.py', 'test_configs.py', 'test_detection_configs.py')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort long files to the front, and keep what is imported by now out of garbage collections.
+
+    mmengine collects garbage in full for each dataset it makes; through all of torch, that takes longer than most tests do.
+    """
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keep the tests of a file in one process, but only the blocks of one page of documentation: pages share nothing."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid.rpartition(':')[0] if 'test_readme_commands.py::test_block' in nodeid else super()._split_scope(nodeid)
+
+    return Scheduler(config, log)
 
 
 def copy_checkout(to: Path) -> Path:

@@ -78,9 +78,8 @@ PAGES = {
     path.relative_to(REPO).as_posix(): path.read_text(encoding='utf-8')
     for path in [REPO / 'README.md', REPO / 'CONTRIBUTING.md', *REPO.glob('docs/*.md')]
 }
-# One page is one group of pytest-xdist: its blocks build on one another.
 BLOCKS = [
-    pytest.param(block, id=block.place)  # the blocks of a page build on one another: `--dist loadfile` keeps them in order
+    pytest.param(block, id=block.place)  # the blocks of a page build on one another: tests/conftest.py keeps them in one process
     for name in sorted(PAGES)
     for block in blocks(PAGES[name], name)
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmpose_lite.engine.config_text import ReadableConfig
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import (
     DATASETS,
@@ -91,9 +92,11 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         if folder not in sys.path:
             sys.path.insert(0, folder)
     try:
-        cfg = Config.fromfile(str(path))
+        read = Config.fromfile(str(path))
     except Exception as error:  # whatever a config's own Python raises
         raise ConfigError(f'config {str(path)!r} cannot be read: {type(error).__name__}: {error}') from error
+    cfg = ReadableConfig()
+    cfg.__setstate__(read.__getstate__())
     _check_options(cfg, cfg_options or {}, path)
     try:
         cfg.merge_from_dict(dict(cfg_options or {}))

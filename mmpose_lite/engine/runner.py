@@ -9,7 +9,6 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -266,10 +265,6 @@ class Runner(MMEngineRunner):
                     # Ends workers that stay alive over epochs; left to the garbage collector, each takes 5 seconds.
                     loop.dataloader._iterator = None
 
-    @cached_property
-    def _cfg_text(self) -> str:  # made once, since formatting it takes a good part of a second
-        return self.cfg.pretty_text
-
     def drain_scalars(self) -> None:
         """Take in the scalars that are still on their way from the device."""
         for hook in self._hooks:
@@ -340,7 +335,7 @@ class Runner(MMEngineRunner):
         checkpoint: dict[str, Any] = dict(
             meta=dict(
                 **(position | (meta or {})),
-                cfg=self._cfg_text,
+                cfg=self.cfg.pretty_text,
                 seed=self.seed,
                 world_size=self.world_size,
                 experiment_name=self.experiment_name,
