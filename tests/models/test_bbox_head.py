@@ -12,6 +12,7 @@ from mmpose_lite.models.heads.roi.base_bbox_head import BoxOutput
 from mmpose_lite.models.heads.roi.bbox_head import ConvFCBBoxHead
 from mmpose_lite.models.heads.roi.candidates import join_rois
 from mmpose_lite.models.heads.roi.sampling import positives, sample_rois
+from mmpose_lite.ops.iou import aligned_iou
 from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS
 from tests.det_batches import det_batch, iou, slow_decode, slow_nms
 from tests.no_sync import NoSync
@@ -249,6 +250,43 @@ def test_gradients_with_and_without_objects(boxes: list) -> None:
     if not any(boxes):
         assert losses['loss_bbox'] == 0
         assert head.bbox_head.fc_reg.weight.grad.abs().sum() == 0
+
+
+ON_DELTAS = ['L1Loss', 'MSELoss', 'SmoothL1Loss', 'BalancedL1Loss', 'GHMR']
+ON_BOXES = ['IoULoss', 'GIoULoss', 'DIoULoss', 'CIoULoss', 'BoundedIoULoss']
+
+
+@pytest.mark.parametrize('name', ON_DELTAS + ON_BOXES)
+def test_every_loss_on_boxes_pulls_them_to_their_objects(name: str) -> None:
+    torch.manual_seed(0)
+    head = box_head(loss_bbox=dict(type=name), reg_decoded_bbox=name in ON_BOXES)
+    assigner = make('MaxIoUAssigner', pos_iou_thr=0.3, neg_iou_thr=0.3, match_low_quality=False)
+    sampler = make('RandomSampler', num=100, pos_fraction=0.5, add_gt_as_proposals=False)
+    sample = sample_rois(proposals(), Objects.of(det_batch(BOXES, labels=LABELS)), assigner, sampler)
+    raw = BoxOutput(torch.zeros(len(sample.rois), C + 1), torch.zeros(len(sample.rois), 4 * C).requires_grad_())
+    head.loss(raw, sample)['loss_bbox'].backward()
+    moved = raw._replace(deltas=raw.deltas.detach() - 1e-3 * raw.deltas.grad.sign())
+    before, after = (head.refine(r, sample.rois, torch.tensor([[48.0, 64.0]]), sample.labels(C))[:, 1:] for r in (raw, moved))
+    gain = aligned_iou(after, sample.gt_boxes) - aligned_iou(before, sample.gt_boxes)
+    assert sample.is_positive.sum() > 3
+    assert (gain[sample.is_positive] > 0).all()
+
+
+@pytest.mark.parametrize(
+    'loss_cls',
+    [dict(type='FocalLoss'), dict(type='GHMC'), dict(type='CrossEntropyLoss', use_sigmoid=True)],
+    ids=lambda c: c['type'],
+)
+def test_losses_on_sigmoids_make_scores_of_sigmoids(loss_cls: dict[str, Any]) -> None:
+    head, logits = box_head(loss_cls=loss_cls), torch.randn(5, C + 1)
+    torch.testing.assert_close(head.scores(logits), 1 / (1 + (-logits[:, :C]).exp()))
+    labels = torch.tensor([0, 2, -1, 1, -1])
+    raw = BoxOutput(logits, torch.zeros(5, 4 * C))
+    if loss_cls['type'] == 'CrossEntropyLoss':  # the sum over classes, the background one of them
+        target = functional.one_hot(labels.where(labels >= 0, C), C + 1).float()
+        binary = functional.binary_cross_entropy_with_logits(logits, target, reduction='none').sum(dim=1)
+        torch.testing.assert_close(head.class_losses(raw, labels), binary)
+    assert head.class_losses(raw, labels).shape == (5,)
 
 
 def test_no_proposals_at_all() -> None:

@@ -240,6 +240,8 @@ def test_ghm_regression_against_a_loop() -> None:
     filled = len(set(index))
     expected = sum((math.hypot(d, mu) - mu) * len(errors) / index.count(b) / filled for d, b in zip(errors, index))
     assert build('GHMR')(pred, target, weight, avg_factor=3).item() == pytest.approx(expected / len(errors))
+    of_boxes = (torch.rand(15) > 0.3).double()
+    assert build('GHMR')(pred, target, of_boxes) == build('GHMR')(pred, target, of_boxes[:, None].expand(-1, 4))
 
 
 def test_hard_examples_against_a_loop() -> None:

@@ -178,3 +178,6 @@ def test_wrong_arguments() -> None:
         build(regress_ranges=((0, 9),))
     with pytest.raises(ValueError, match=r'FCOSHead: `nms` must be .* got AdaptiveNMS, which needs `densities`'):
         build(nms=dict(type='AdaptiveNMS'))
+    for name in ('loss_cls', 'loss_centerness'):
+        with pytest.raises(ValueError, match=f'FCOSHead: `{name}` must be a loss on sigmoids'):
+            build(**{name: dict(type='CrossEntropyLoss')})

@@ -245,6 +245,7 @@ def test_proposals_stand_where_an_anchor_is_likely() -> None:
             dict(square_anchor_generator=dict(type='AnchorGenerator', ratios=(1.0, 2.0), scales=(8,), strides=STRIDES)),
             '`square_anchor_generator` must make one anchor per cell .* got 2 anchors',
         ),
+        (dict(loss_loc=dict(type='CrossEntropyLoss')), 'GARPNHead: `loss_loc` must be a loss on sigmoids'),
     ],
 )
 def test_wrong_arguments(args: dict, message: str) -> None:

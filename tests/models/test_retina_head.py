@@ -164,6 +164,8 @@ def test_the_whole_detector_learns_one_image_by_heart() -> None:
         model(inputs, mode='loss')
 
 
-def test_a_suppression_that_needs_more_is_refused() -> None:
+def test_a_suppression_that_needs_more_and_a_softmax_are_refused() -> None:
     with pytest.raises(ValueError, match=r'RetinaHead: `nms` must be .* got SofterNMS, which needs `variances`'):
         build(nms=dict(type='SofterNMS'))
+    with pytest.raises(ValueError, match='RetinaHead: `loss_cls` must be a loss on sigmoids'):
+        build(loss_cls=dict(type='CrossEntropyLoss'))

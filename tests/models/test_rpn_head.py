@@ -202,3 +202,6 @@ def test_initial_values_and_errors() -> None:
         build(nms_pre=0)
     with pytest.raises(ValueError, match='`nms` must be a suppression that needs boxes and scores alone, got SofterNMS'):
         build(nms=dict(type='SofterNMS'))
+    for name in ('CrossEntropyLoss', 'HardExampleCrossEntropyLoss'):
+        with pytest.raises(ValueError, match=rf"RPNHead: `loss_cls` must be a loss on sigmoids, .* got {{'type': '{name}'}}"):
+            build(loss_cls=dict(type=name))

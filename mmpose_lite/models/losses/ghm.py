@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.models.losses.cross_entropy import binary_targets, over_samples
-from mmpose_lite.models.losses.reduction import check_reduction, check_shapes, reduce_loss
+from mmpose_lite.models.losses.reduction import check_reduction, check_shapes, over_coordinates, reduce_loss
 from mmpose_lite.registry import LOSSES
 
 
@@ -159,7 +159,7 @@ class GHMR(_GradientDensity):
         Args:
             pred: (N, 4) or any other shape.
             target: the same shape.
-            weight: the same shape: 0 where an element does not count.
+            weight: the same shape, or its leading axes: (N,); 0 where an element does not count.
             avg_factor: not looked at; heads pass it to every loss.
             reduction: in place of the one of the constructor.
 
@@ -167,9 +167,7 @@ class GHMR(_GradientDensity):
             ValueError: the shapes do not fit together.
         """
         check_shapes('GHMR', pred, target)
-        if weight is None:
-            weight = torch.ones_like(pred)
-        check_shapes('GHMR', pred, weight)
+        weight = torch.ones_like(pred) if weight is None else over_coordinates('GHMR', weight, pred)
         difference = pred - target
         length = (difference.square() + self.mu**2).sqrt()
         total = weight.sum().clamp(min=1)

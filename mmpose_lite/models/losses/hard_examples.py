@@ -28,6 +28,7 @@ class HardExampleCrossEntropyLoss(nn.Module):
 
     def __init__(self, *, num_hard: int = 128, ignore_index: int = -100, loss_weight: float = 1.0) -> None:
         super().__init__()
+        self.use_sigmoid = False  # heads read it to know how scores are made of logits
         if num_hard < 1:
             raise ValueError(f'HardExampleCrossEntropyLoss: `num_hard` must be 1 or more, got {num_hard}.')
         self.num_hard = num_hard

@@ -18,6 +18,13 @@ def check_shapes(owner: str, pred: Tensor, target: Tensor) -> None:
         raise ValueError(f'{owner}: `pred` and `target` must have one shape, got {tuple(pred.shape)} and {tuple(target.shape)}.')
 
 
+def over_coordinates(owner: str, weight: Tensor, loss: Tensor) -> Tensor:
+    """Return the weights of the leading axes of `loss` in its shape: (N,) or (N, 4) as (N, 4)."""
+    if weight.shape != loss.shape[: weight.ndim]:
+        raise ValueError(f'{owner}: `weight` of shape {tuple(weight.shape)} does not fit a loss of {tuple(loss.shape)}.')
+    return weight.reshape(weight.shape + (1,) * (loss.ndim - weight.ndim)).expand_as(loss)
+
+
 def reduce_loss(
     loss: Tensor, weight: Tensor | None = None, *, reduction: str = 'mean', avg_factor: Tensor | float | None = None
 ) -> Tensor:
@@ -33,9 +40,7 @@ def reduce_loss(
         ValueError: the weight's shape does not fit, or `avg_factor` is given with 'sum'.
     """
     if weight is not None:
-        if weight.shape != loss.shape[: weight.ndim]:
-            raise ValueError(f'reduce_loss: `weight` of shape {tuple(weight.shape)} does not fit a loss of {tuple(loss.shape)}.')
-        loss = loss * weight.reshape(weight.shape + (1,) * (loss.ndim - weight.ndim))
+        loss = loss * over_coordinates('reduce_loss', weight, loss)
     if reduction == 'none':
         return loss
     if reduction == 'sum':

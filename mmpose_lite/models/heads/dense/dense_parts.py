@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.ops.nms import Detections, Suppression
-from mmpose_lite.registry import NMS
+from mmpose_lite.registry import LOSSES, NMS
 
 PRIOR_PROB = 0.01  # of a class, before anything is learnt (Lin et al., Focal Loss, Sec. 4.1, arXiv:1708.02002)
 
@@ -38,6 +38,21 @@ def build_plain_nms(owner: str, nms: Mapping[str, Any], **defaults: Any) -> Supp
         raise ValueError(
             f'{owner}: `nms` must be a suppression that needs boxes and scores alone, got {nms["type"]}, which needs '
             f'`{built.extra}`.'
+        )
+    return built
+
+
+def build_sigmoid_loss(owner: str, argument: str, loss: Mapping[str, Any]) -> nn.Module:
+    """Return the loss of a config, for logits that are one sigmoid each.
+
+    Raises:
+        ValueError: the loss is on a softmax.
+    """
+    built = LOSSES.build(loss)
+    if not getattr(built, 'use_sigmoid', True):
+        raise ValueError(
+            f'{owner}: `{argument}` must be a loss on sigmoids, such as FocalLoss or CrossEntropyLoss with `use_sigmoid=True`, '
+            f'got {dict(loss)}.'
         )
     return built
 

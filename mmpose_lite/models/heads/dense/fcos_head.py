@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from mmpose_lite.models.assign.box_coder import clip_boxes
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
-from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates, build_plain_nms, by_anchor, conv_stack, init_dense
+from mmpose_lite.models.heads.dense.dense_parts import (
+    DenseCandidates,
+    build_plain_nms,
+    build_sigmoid_loss,
+    by_anchor,
+    conv_stack,
+    init_dense,
+)
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import HEADS, LOSSES
 from mmpose_lite.structures import SampleBatch
@@ -109,7 +116,8 @@ class FCOSHead(BaseModule):
         max_per_img: detections of an image at most.
 
     Raises:
-        ValueError: there is not one range per stride, or the suppression needs what the head does not predict.
+        ValueError: there is not one range per stride, the suppression needs what the head does not predict, or a loss on sigmoids
+            is on a softmax.
     """
 
     def __init__(
@@ -140,8 +148,9 @@ class FCOSHead(BaseModule):
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.regress_ranges = tuple(regress_ranges)
-        self.loss_cls, self.loss_bbox = LOSSES.build(loss_cls), LOSSES.build(loss_bbox)
-        self.loss_centerness = LOSSES.build(loss_centerness)
+        self.loss_cls = build_sigmoid_loss('FCOSHead', 'loss_cls', loss_cls)
+        self.loss_bbox = LOSSES.build(loss_bbox)
+        self.loss_centerness = build_sigmoid_loss('FCOSHead', 'loss_centerness', loss_centerness)
         self.nms = build_plain_nms('FCOSHead', nms, max_num=max_per_img)
         self.norm_on_bbox = norm_on_bbox
         self.centerness_on_reg = centerness_on_reg

@@ -12,7 +12,7 @@ from torch.nn import functional
 from mmpose_lite.models.assign.guided_anchors import location_targets
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, sample_anchors
-from mmpose_lite.models.heads.dense.dense_parts import by_anchor
+from mmpose_lite.models.heads.dense.dense_parts import build_sigmoid_loss, by_anchor
 from mmpose_lite.models.heads.dense.rpn_head import Proposals, RPNHead
 from mmpose_lite.models.layers.deform_conv import DeformConv2d
 from mmpose_lite.models.layers.masked_conv import MaskedConv2d
@@ -151,7 +151,8 @@ class GARPNHead(RPNHead):
             )
         self.anchor_coder = BOX_CODERS.build(anchor_coder)
         self.ga_assigner, self.ga_sampler = ASSIGNERS.build(ga_assigner), BOX_SAMPLERS.build(ga_sampler)
-        self.loss_loc, self.loss_shape = LOSSES.build(loss_loc), LOSSES.build(loss_shape)
+        self.loss_loc = build_sigmoid_loss('GARPNHead', 'loss_loc', loss_loc)
+        self.loss_shape = LOSSES.build(loss_shape)
         self.loc_filter_thr = loc_filter_thr
         self.center_ratio, self.ignore_ratio = center_ratio, ignore_ratio
         self.conv_loc = nn.Conv2d(feat_channels, 1, 1)

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, assign_anchors
-from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates, build_plain_nms, by_anchor, conv_stack, init_dense
+from mmpose_lite.models.heads.dense.dense_parts import (
+    DenseCandidates,
+    build_plain_nms,
+    build_sigmoid_loss,
+    by_anchor,
+    conv_stack,
+    init_dense,
+)
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS
 from mmpose_lite.structures import SampleBatch
@@ -48,7 +55,7 @@ class RetinaHead(BaseModule):
         max_per_img: detections of an image at most.
 
     Raises:
-        ValueError: the suppression needs what the head does not predict.
+        ValueError: the suppression needs what the head does not predict, or the loss on classes is on a softmax.
     """
 
     def __init__(
@@ -75,7 +82,8 @@ class RetinaHead(BaseModule):
         self.anchor_generator = PRIOR_GENERATORS.build(anchor_generator)
         self.bbox_coder = BOX_CODERS.build(bbox_coder)
         self.assigner = ASSIGNERS.build(assigner)
-        self.loss_cls, self.loss_bbox = LOSSES.build(loss_cls), LOSSES.build(loss_bbox)
+        self.loss_cls = build_sigmoid_loss('RetinaHead', 'loss_cls', loss_cls)
+        self.loss_bbox = LOSSES.build(loss_bbox)
         self.nms = build_plain_nms('RetinaHead', nms, max_num=max_per_img)
         self.reg_decoded_bbox = reg_decoded_bbox
         self.nms_pre = nms_pre

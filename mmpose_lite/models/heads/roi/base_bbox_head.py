@@ -135,11 +135,14 @@ class BBoxHead(BaseModule):
 
     def class_losses(self, raw: BoxOutput, labels: Tensor) -> Tensor:
         """Return (R,) losses on the classes, for samplers that look for hard examples; labels (R,), -1 for the background."""
-        return self.loss_cls(raw.cls_logits.float(), labels.where(labels >= 0, self.num_classes), reduction='none')
+        losses = self.loss_cls(raw.cls_logits.float(), labels.where(labels >= 0, self.num_classes), reduction='none')
+        return losses.flatten(1).sum(dim=1) if losses.ndim > 1 else losses  # sigmoids have a loss for each class
 
     def scores(self, cls_logits: Tensor) -> Tensor:
-        """Return (R, C) probabilities of the classes."""
-        return cls_logits.float().softmax(dim=-1)[:, : self.num_classes]
+        """Return (R, C) probabilities of the classes, by a softmax or sigmoids as the loss on them has it."""
+        logits = cls_logits.float()
+        probs = logits.sigmoid() if getattr(self.loss_cls, 'use_sigmoid', False) else logits.softmax(dim=-1)
+        return probs[:, : self.num_classes]
 
     def decode(self, deltas: Tensor, rois: Tensor, image_shapes: Tensor) -> Tensor:
         """Return boxes (R, C, 4), or (R, 4) of a head that moves boxes of all classes alike; px of the input.
