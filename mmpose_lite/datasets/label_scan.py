@@ -179,7 +179,10 @@ def _scan_one(dataset: SegmentationBase, sample: dict[str, Any], level: Level) -
     if values.shape[:2] != (h, w):
         what = f'the mask is {values.shape[1]} x {values.shape[0]} px (w x h), its image {w} x {h}'
         findings.append(LabelFinding('mask-size', path, what))
-    labels = to_labels(values, dataset.meta, dataset.label_table)
+    try:
+        labels = to_labels(values, dataset.meta, dataset.label_table)
+    except ValueError as error:
+        return nothing, [LabelFinding('label-value', path, str(error))]
     counts = np.bincount(labels.ravel(), minlength=256)
     if counts[UNKNOWN_LABEL]:
         wrong = unknown_values(values, labels)

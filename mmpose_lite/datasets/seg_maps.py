@@ -54,6 +54,8 @@ def read_values(path: str) -> np.ndarray:
         ) from error
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if image.mode == 'LA':
+                return np.asarray(image)[..., 0]
             if image.mode in _INDEX_MODES:
                 return np.asarray(image).astype(np.uint8, copy=False)
             if image.mode.startswith('I'):
@@ -70,6 +72,9 @@ def to_labels(values: np.ndarray, meta: ClassMeta, table: np.ndarray) -> np.ndar
         values: (H, W), or (H, W, 3) RGB.
         meta: whose palette colours are looked up in; the place there is the value.
         table: of `label_table`.
+
+    Raises:
+        ValueError: two classes have one colour.
     """
     if values.ndim == 3:
         values = _places_in_palette(values, meta)
@@ -82,6 +87,12 @@ def _places_in_palette(colors: np.ndarray, meta: ClassMeta) -> np.ndarray:
     packed = pack_colors(colors)
     palette = pack_colors(np.array(meta.palette, np.uint8))
     order = np.argsort(palette)
+    double = order[1:][np.diff(palette[order]) == 0]
+    if len(double):
+        raise ValueError(
+            f'masks in colours need a `palette` of different ones, in that of {meta.name} {meta.classes[double[0]]!r} has the '
+            'colour of another class.'
+        )
     places = np.minimum(np.searchsorted(palette, packed, sorter=order), len(order) - 1)
     return np.where(palette[order[places]] == packed, order[places], -1)
 

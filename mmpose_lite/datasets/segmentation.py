@@ -157,7 +157,8 @@ class SegmentationDataset(SegmentationBase):
 
     def _listed(self, images: Mapping[str, str]) -> list[str]:
         if self.ann_file.endswith('.json'):
-            names = [os.path.splitext(image['file_name'])[0] for image in read_annotation_file(self.ann_file)['images']]
+            files = [image['file_name'] for image in read_annotation_file(self.ann_file)['images']]
+            names = [file.removesuffix(self.img_suffix or os.path.splitext(file)[1]) for file in files]
         else:
             try:
                 lines = Path(self.ann_file).read_text().splitlines()
@@ -221,7 +222,7 @@ class CocoSegmentationDataset(SegmentationBase):
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: no category of the file is a class, or a segmentation is faulty.
+        ValueError: no category of the file is a class, or one is class 0, or a segmentation is faulty.
     """
 
     def __init__(
@@ -251,6 +252,11 @@ class CocoSegmentationDataset(SegmentationBase):
         content = read_annotation_file(self.ann_file)
         images = {image['id']: image for image in content['images']}
         names = {category['id']: category['name'] for category in content.get('categories', ())}
+        if self.meta.classes[0] in names.values():
+            raise ValueError(
+                f'{self.ann_file}: its category {self.meta.classes[0]!r} is class 0 of `meta` ({self.meta.name}), which is that '
+                "of the pixels outside of all objects; put a class such as 'background' before the categories."
+            )
         labels = {i: self.meta.classes.index(name) for i, name in names.items() if name in self.meta.classes[1:]}
         if not labels:
             raise ValueError(

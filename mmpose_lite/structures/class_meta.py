@@ -26,7 +26,7 @@ class ClassMeta:
     Attributes:
         name: of the convention, e.g. 'cityscapes'.
         classes: C unique names; order is the order of labels and channels.
-        palette: C RGB triples in 0..255, in which masks are drawn and coloured masks are read.
+        palette: C RGB triples in 0..255, in which masks are drawn; coloured masks are read if all are different.
         swaps: C indices; entry k is the class that k becomes under a horizontal flip (left and right parts). An involution.
     """
 
@@ -63,11 +63,11 @@ class ClassMeta:
         """Make a meta from plain values; only `classes` is required.
 
         Args:
-            spec: `classes` (C names, or the number C), and optionally `name`; `palette` (C RGB triples, all different); `swaps`
+            spec: `classes` (C names, or the number C), and optionally `name`; `palette` (C RGB triples); `swaps`
                 (pairs of names; found from `left_`/`right_` names when absent).
 
         Raises:
-            ValueError: a key is unknown, a name is double, or a list has the wrong length.
+            ValueError: a key is unknown, a name is double, a colour is out of range, or a list has the wrong length.
         """
         known = ('name', 'classes', 'palette', 'swaps')
         unknown = [key for key in spec if key not in known]
@@ -113,6 +113,9 @@ def _palette(given: Sequence[Sequence[int]], num_classes: int) -> tuple[Color, .
     palette = tuple((int(c[0]), int(c[1]), int(c[2])) for c in given)
     if len(palette) != num_classes:
         raise ValueError(f'ClassMeta: `palette` needs {num_classes} RGB triples, got {len(palette)}.')
+    for color in palette:
+        if min(color) < 0 or max(color) > 255:
+            raise ValueError(f'ClassMeta: `palette` must hold RGB triples in 0..255, got {color}.')
     return palette
 
 

@@ -59,12 +59,15 @@ def transform(cfg: dict, **results: Any) -> dict[str, Any]:
 # Files
 
 
-@pytest.mark.parametrize('kind', ['grey', 'palette', 'colours', 'wide', 'black and white'])
+@pytest.mark.parametrize('kind', ['grey', 'grey and alpha', 'palette', 'colours', 'wide', 'black and white'])
 def test_files_of_every_kind(kind: str, tmp_path: Path) -> None:
     meta, path = ClassMeta.load(META), tmp_path / 'mask.png'
     labels = mask()
     if kind == 'grey':
         Image.fromarray(labels).save(path)
+    elif kind == 'grey and alpha':
+        Image.fromarray(np.stack((labels, np.full_like(labels, 200)), axis=-1)).save(path)
+        assert Image.open(path).mode == 'LA'
     elif kind == 'palette':
         image = Image.fromarray(labels)
         image.putpalette([37 * i % 256 for i in range(768)])  # the colours do not matter
@@ -105,6 +108,17 @@ def test_unknown_colours_are_named() -> None:
     labels = to_labels(values, meta, label_table(meta))
     assert labels[0].tolist() == [1, 0, 0]
     assert unknown_values(values, labels) == {'#e0e0c0': 3}
+
+
+def test_colours_of_two_classes_cannot_be_read(tmp_path: Path) -> None:
+    write_folder(tmp_path, ('a',))
+    Image.fromarray(np.zeros((10, 12, 3), np.uint8)).save(tmp_path / 'masks' / 'a.png')
+    meta = dict(META, palette=[[0, 0, 0], [9, 9, 9], [9, 9, 9]])
+    message = f"in that of custom '{META['classes'][2]}' has the colour of another class"
+    with pytest.raises(ValueError, match=message):
+        folder(tmp_path, meta=meta)[0]
+    (finding,) = scan_labels(folder(tmp_path, meta=meta)).errors
+    assert message in finding.what
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:
@@ -159,6 +173,10 @@ def test_a_json_file_can_list_the_images(tmp_path: Path) -> None:
     (tmp_path / 'val.json').write_text(json.dumps(dict(images=[dict(id=1, file_name='c.png')], annotations=[])))
     dataset = folder(tmp_path, ann_file='val.json')
     assert [Path(dataset[i]['img_path']).stem for i in range(len(dataset))] == ['c']
+    for kind in ('images', 'masks'):
+        (tmp_path / kind / 'a.png').rename(tmp_path / kind / f'd_{kind}.png')
+    (tmp_path / 'val.json').write_text(json.dumps(dict(images=[dict(id=1, file_name='d_images.png')], annotations=[])))
+    assert len(folder(tmp_path, ann_file='val.json', img_suffix='_images.png', seg_map_suffix='_masks.png')) == 1
 
 
 def test_a_folder_without_masks_is_for_inference(tmp_path: Path) -> None:
@@ -246,7 +264,7 @@ def coco_dataset(root: Path, annotations: list[dict], **args: Any) -> CocoSegmen
     content['categories'] = [dict(id=1, name='person'), dict(id=2, name='car'), dict(id=3, name='tree')]
     (root / 'people.json').write_text(json.dumps(content))
     cfg = dict(type='CocoSegmentationDataset', ann_file='people.json', meta=dict(classes=['background', 'car', 'person']))
-    return DATASETS.build(dict(cfg, data_root=str(root), pipeline=LOAD, **args))
+    return DATASETS.build({**cfg, 'data_root': str(root), 'pipeline': LOAD, **args})
 
 
 def test_instances_become_classes(tmp_path: Path) -> None:
@@ -275,6 +293,10 @@ def test_instances_become_classes(tmp_path: Path) -> None:
 def test_errors_of_coco_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none of its categories \['car', 'person', 'tree'\] is one of the classes \['dog'\]"):
         coco_dataset(tmp_path / '1', []).__class__('people.json', dict(classes=['x', 'dog']), data_root=str(tmp_path / '1'))
+    with pytest.raises(
+        ValueError, match=r"its category 'car' is class 0 of `meta` \(custom\), which is that of the pixels outside"
+    ):
+        coco_dataset(tmp_path / '3', [], meta=dict(classes=['car', 'person']))
     wrong = dict(id=7, image_id=1, category_id=1, segmentation=dict(size=[4, 4], counts='x'), iscrowd=0)
     with pytest.raises(ValueError, match=r'annotation 7 \(image 1\): the RLE `segmentation` is 4 x 4'):
         coco_dataset(tmp_path / '2', [wrong])

@@ -512,7 +512,11 @@ def test_errors_of_arguments(cfg: dict[str, Any], message: str) -> None:
         ),
         (
             lambda: build('FocalLoss', class_weight=(1.0, 2.0))(torch.ones(3, 4), torch.ones(3, dtype=torch.int64)),
-            r'class weights: one per class \(4\) is needed, got 2',
+            r'FocalLoss: `class_weight` needs one entry per channel \(4\), got 2',
+        ),
+        (
+            lambda: build('FocalLoss', alpha=(0.1, 0.2))(torch.ones(3, 4), torch.ones(3, dtype=torch.int64)),
+            r'FocalLoss: `alpha` needs one entry per channel \(4\), got 2',
         ),
         (
             lambda: build('HardExampleCrossEntropyLoss')(torch.ones(3, 4, 5), torch.ones(3, 5)),

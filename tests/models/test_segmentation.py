@@ -1,16 +1,19 @@
 """EncoderDecoder: modes, windows, scales and flips, the way back to the original image."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmpose_lite.datasets.collate import pose_collate
 from mmpose_lite.models.estimators.segmentation import EncoderDecoder, window_starts
-from mmpose_lite.registry import BACKBONES, HEADS, MODELS
+from mmpose_lite.registry import BACKBONES, DATASETS, HEADS, MODELS
 from mmpose_lite.structures import SampleBatch
 
 RESNET = dict(type='ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=(0, 1, 2, 3), zero_init_residual=False)
@@ -186,6 +189,30 @@ def test_predictions_come_back_to_the_size_of_the_image() -> None:
     assert 'gt_seg_map' not in sample
 
 
+@pytest.mark.parametrize('mode', ['fit', 'stretch'])
+def test_images_of_several_sizes_are_evaluated_in_one_batch(tmp_path: Path, mode: str) -> None:
+    """Each of four quarters of a colour that is its class; the masks keep the sizes of their images."""
+    steps = [dict(type='LoadImage'), dict(type='SegResize', input_size=(48, 48), resize_mode=mode), dict(type='LoadSegMap')]
+    for folder in ('images', 'masks'):
+        (tmp_path / folder).mkdir()
+    for name, (h, w) in dict(a=(40, 20), b=(30, 60), c=(48, 48)).items():
+        labels = np.zeros((h, w), np.uint8)
+        labels[: h // 2, w // 2 :], labels[h // 2 :, : w // 2] = 1, 2
+        cv2.imwrite(str(tmp_path / f'images/{name}.png'), 255 * np.eye(3, dtype=np.uint8)[2 - labels])  # BGR
+        cv2.imwrite(str(tmp_path / f'masks/{name}.png'), labels)
+    cfg = dict(type='SegmentationDataset', meta=dict(classes=3), data_root=str(tmp_path), test_mode=True)
+    dataset = DATASETS.build(dict(cfg, pipeline=[*steps, dict(type='PackSegInputs')]))
+    batch = pose_collate([dataset[i] for i in range(3)])
+    assert 'gt_seg_map' not in batch['data_samples'], 'it would go to the device and back'
+    samples = pixels(meta=dict(classes=3)).test_step(batch)
+    assert [sample.gt_seg_map.shape for sample in samples] == [(40, 20), (30, 60), (48, 48)]
+    for sample in samples:
+        assert (sample.pred_seg_map == sample.gt_seg_map).mean() > 0.9, 'but for the edges of the quarters'
+        assert 'gt_seg_map' not in sample.metainfo, 'it stands beside the prediction'
+    with pytest.raises(ValueError, match=r'masks must have the size of the inputs .* to learn from, got None; in a pipeline'):
+        pixels(meta=dict(classes=3))(torch.zeros(3, 3, 48, 48), batch['data_samples'], mode='loss')
+
+
 def test_permuting_the_batch_permutes_the_predictions() -> None:
     model = network(test_cfg=dict(flip_test=True, scales=(1.0, 1.5))).eval()
     x = torch.randn(3, 3, 64, 48)
@@ -235,6 +262,8 @@ def test_pruning() -> None:
         (dict(test_cfg=dict(mode='sliding')), r"`test_cfg.mode` must be one of \('whole', 'slide'\), got 'sliding'"),
         (dict(test_cfg=dict(mode='slide')), r"mode='slide'` needs `window_size` .* got None and None"),
         (dict(test_cfg=dict(mode='slide', window_size=(8, 8), window_stride=(9, 8))), 'no larger'),
+        (dict(test_cfg=dict(mode='slide', window_size=8, window_stride=(8, 8))), r'got 8 and \(8, 8\)'),
+        (dict(test_cfg=dict(mode='slide', window_size=(8, 8), window_stride=(8, 8, 8))), r'got \(8, 8\) and \(8, 8, 8\)'),
         (dict(test_cfg=dict(scales=())), r'`test_cfg.scales` must be positive numbers'),
         (
             dict(auxiliary_head=dict(HEAD, in_index=2)),

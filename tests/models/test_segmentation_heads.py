@@ -312,6 +312,8 @@ def test_each_level_is_supervised_and_can_be_the_last() -> None:
         (dict(type='FCNHead', input_transform='concat', **THIN['FCNHead']), r"must be one of .*got 'concat'"),
         (dict(type='FCNHead', input_transform='resize_concat', **THIN['FCNHead']), 'need one entry per map, got 16 and -1'),
         (dict(type='FCNHead', loss_decode=dict(type='DiceLoss', loss_name='dice'), **THIN['FCNHead']), "must contain 'loss'"),
+        (dict(type='FCNHead', loss_decode=[], **THIN['FCNHead']), '`loss_decode` must be the config of a loss'),
+        (dict(type='FCNHead', num_classes=1, **THIN['FCNHead']), 'FCNHead: `num_classes` must be 2 or more, got 1'),
         (dict(type='FCNSkipHead', in_channels=(4, 8), in_index=(0,)), 'need one entry per map'),
         (dict(type='FCNSkipHead', in_channels=(4,), in_index=(0,), upsample='nearest'), "must be one of .*got 'nearest'"),
         (dict(type='ASPPHead', in_channels=16, channels=4, dilations=()), 'ASPPHead: `dilations` must be one or more positive'),
@@ -323,7 +325,7 @@ def test_each_level_is_supervised_and_can_be_the_last() -> None:
 )
 def test_errors(cfg: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        HEADS.build(dict(num_classes=3, **cfg))
+        HEADS.build(dict(num_classes=3) | cfg)
 
 
 def test_levels_that_do_not_fit() -> None:

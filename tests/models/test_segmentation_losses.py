@@ -502,13 +502,19 @@ def test_errors_of_reductions(name: str) -> None:
         build(name, reduction='max')
 
 
+@pytest.mark.parametrize('name', ALL)
+def test_errors_of_class_weights(name: str) -> None:
+    logits, labels = maps()
+    for weights in ([2.0], [1.0, 1.0, 1.0]):  # a single one must not count for all classes
+        with pytest.raises(ValueError, match=rf'{name}: `class_weight` needs one entry per channel \(4\), got {len(weights)}'):
+            build(name, class_weight=weights)(logits, labels)
+    with pytest.raises(ValueError, match=rf'{name}: `class_weight` must be'):
+        build(name, class_weight=[1.0, -1.0])
+
+
 @pytest.mark.parametrize('name', REGION_LOSSES)
 def test_errors_of_region_losses(name: str) -> None:
     logits, labels = maps()
-    with pytest.raises(ValueError, match=rf'{name}: `class_weight` needs one entry per channel \(4\), got 3'):
-        build(name, class_weight=[1.0, 1.0, 1.0])(logits, labels)
-    with pytest.raises(ValueError, match=rf'{name}: `class_weight` must be'):
-        build(name, class_weight=[1.0, -1.0])
     with pytest.raises(ValueError, match=rf'{name}: `weight` must be \(B, H, W\), one per pixel, got \(2,\)'):
         build(name)(logits, labels, torch.ones(2))
 

@@ -83,6 +83,7 @@ def test_default_colours_differ() -> None:
         (dict(classes=[]), 'must be 1 to 254 names, got 0'),
         (dict(classes=255), 'must be 1 to 254 names, got 255'),
         (dict(classes=['a', 'b'], palette=[[0, 0, 0]]), '`palette` needs 2 RGB triples, got 1'),
+        (dict(classes=['a', 'b'], palette=[[0, 0, 0], [0, 256, 0]]), r'RGB triples in 0..255, got \(0, 256, 0\)'),
         (dict(classes=['a', 'b', 'c'], swaps=[['a', 'b'], ['b', 'c']]), r"each class in one at most, got \['b', 'c'\]"),
         (dict(classes=['a', 'b'], swaps=[['a', 'x']]), r"`swaps` must be pairs of classes.*got \['a', 'x'\]"),
     ],

@@ -33,7 +33,7 @@ class LoadSegMap:
 
     Required keys: ori_shape (h, w), class_meta, label_table (256,), and seg_map_path or regions (pairs of a label and a region);
     a sample without either, of a data set without masks, stays as it is.
-    Added keys: gt_seg_map (H, W) uint8.
+    Added keys: gt_seg_map (H, W) uint8, or after SegResize ori_seg_map, which belongs to the image as it was.
     """
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -41,11 +41,12 @@ class LoadSegMap:
             raise RuntimeError(
                 'LoadSegMap: it must come before RandomFlip and SegRandomCrop, which move the mask with the image.'
             )
+        key = 'ori_seg_map' if 'img_shape' in results else 'gt_seg_map'
         if 'seg_map_path' in results:
-            results['gt_seg_map'] = self._read(results)
+            results[key] = self._read(results)
         elif 'regions' in results:
             try:
-                results['gt_seg_map'] = paint_regions(results['regions'], results['ori_shape'])
+                results[key] = paint_regions(results['regions'], results['ori_shape'])
             except ValueError as error:
                 raise ValueError(f'{results["img_path"]}: {error}') from error
         return results
@@ -205,8 +206,9 @@ class SegResize:
 class PackSegInputs:
     """Keep what crosses to the training process: uint8 pixels and uint8 labels.
 
-    Required keys: img, and optionally gt_seg_map.
-    Added keys (the only ones left): inputs (H, W, 3) uint8, maps (gt_seg_map), metainfo.
+    Required keys: img, and optionally gt_seg_map or ori_seg_map.
+    Added keys (the only ones left): inputs (H, W, 3) uint8, maps (gt_seg_map), metainfo. A mask of the image as it was stands in
+    the metainfo: the device does not need it, and those of a batch may differ in size.
 
     Args:
         meta_keys: added to the metainfo of each image, where the sample has them, beside the usual ones.
@@ -219,5 +221,6 @@ class PackSegInputs:
         return dict(
             inputs=np.ascontiguousarray(results['img']),
             maps={key: np.ascontiguousarray(results[key]) for key in ('gt_seg_map',) if key in results},
-            metainfo={key: results[key] for key in self.meta_keys if key in results},
+            metainfo={key: results[key] for key in self.meta_keys if key in results}
+            | ({'gt_seg_map': results['ori_seg_map']} if 'ori_seg_map' in results else {}),
         )

@@ -92,7 +92,8 @@ class EncoderDecoder(BaseModel):
             raise ValueError(f'EncoderDecoder: `test_cfg.mode` must be one of {TEST_MODES}, got {options["mode"]!r}.')
         self.slides = options['mode'] == 'slide'
         size, stride = options['window_size'], options['window_stride']
-        if self.slides and not (size and stride and all(0 < s <= w for s, w in zip(stride, size, strict=True))):
+        are_pairs = all(isinstance(value, Sequence) and len(value) == 2 for value in (size, stride))
+        if self.slides and not (are_pairs and all(0 < s <= w for s, w in zip(stride, size))):
             raise ValueError(
                 "EncoderDecoder: `test_cfg.mode='slide'` needs `window_size` (w, h) and a `window_stride` (w, h) that is no "
                 f'larger, got {size} and {stride}.'
@@ -125,7 +126,8 @@ class EncoderDecoder(BaseModel):
 
         Args:
             inputs: (B, 3, H, W) normalised.
-            data_samples: what belongs to the inputs; needed by 'loss' (its map `gt_seg_map`) and 'predict'.
+            data_samples: what belongs to the inputs; needed by 'loss' (its map `gt_seg_map`) and 'predict', which hands on the
+                mask that it finds in the metainfo, or the map.
             mode: 'tensor': the raw logits of `decode_head`; 'loss': a dict of scalars; 'predict': a SegDataSample for each
                 input, at the size of the original image.
 
@@ -141,11 +143,11 @@ class EncoderDecoder(BaseModel):
         return self._loss(inputs, data_samples) if mode == 'loss' else self._predict(inputs, data_samples)
 
     def _loss(self, inputs: Tensor, data_samples: SampleBatch) -> dict[str, Tensor]:
-        shape = data_samples.gt_seg_map.shape
-        if shape[1:] != inputs.shape[2:]:
+        shape = tuple(data_samples.gt_seg_map.shape[1:]) if 'gt_seg_map' in data_samples else None
+        if shape != inputs.shape[2:]:
             raise ValueError(
                 f'EncoderDecoder: masks must have the size of the inputs (h, w) {tuple(inputs.shape[2:])} to learn from, got '
-                f'{tuple(shape[1:])}; in a pipeline of training LoadSegMap stands before what resizes the image.'
+                f'{shape}; in a pipeline of training LoadSegMap stands before what resizes the image.'
             )
         feats = self.extract_feat(inputs)
         heads = {'decode': self.decode_head}
@@ -161,13 +163,17 @@ class EncoderDecoder(BaseModel):
     def _predict(self, inputs: Tensor, data_samples: SampleBatch) -> list[SegDataSample]:
         scores = self.scores(inputs)
         samples = []
-        for i, metainfo in enumerate(data_samples.metainfo):
+        for i, given in enumerate(data_samples.metainfo):
+            metainfo = dict(given)
+            truth = metainfo.pop('gt_seg_map', None)  # of the image as it was
+            if truth is None and 'gt_seg_map' in data_samples:
+                truth = data_samples.gt_seg_map[i].cpu().numpy()
             sample = SegDataSample(metainfo=metainfo)
             h, w = metainfo.get('img_shape', inputs.shape[2:])
             of_image = resize(scores[i : i + 1, :, :h, :w], metainfo.get('ori_shape', (h, w)))[0]
             sample.pred_seg_map = self._labels(of_image).cpu().numpy()
-            if 'gt_seg_map' in data_samples:
-                sample.gt_seg_map = data_samples.gt_seg_map[i].cpu().numpy()
+            if truth is not None:
+                sample.gt_seg_map = truth
             samples.append(sample)
         return samples
 

@@ -18,10 +18,15 @@ def class_weights(owner: str, weights: Sequence[float] | None) -> Tensor | None:
     return None if weights is None else torch.tensor(weights, dtype=torch.float32)
 
 
-def over_classes(weights: Tensor, logits: Tensor) -> Tensor:
-    """Return (C,) weights of the classes in the shape (1, C, 1 ...) that broadcasts against the logits."""
-    if weights.shape != logits.shape[1:2]:
-        raise ValueError(f'class weights: one per class ({logits.shape[1]}) is needed, got {len(weights)}.')
+def check_class_weight(owner: str, weights: Tensor | None, logits: Tensor, *, name: str = 'class_weight') -> None:
+    """Raise ValueError unless there is one weight for each channel of the logits (N, C, ...), or none at all."""
+    if weights is not None and weights.shape != logits.shape[1:2]:
+        raise ValueError(f'{owner}: `{name}` needs one entry per channel ({logits.shape[1]}), got {len(weights)}.')
+
+
+def over_classes(owner: str, weights: Tensor, logits: Tensor, *, name: str = 'class_weight') -> Tensor:
+    """Return (C,) weights of the classes in the shape (C, 1 ...) that broadcasts against the logits (N, C, ...)."""
+    check_class_weight(owner, weights, logits, name=name)
     return weights.view(-1, *[1] * (logits.ndim - 2))
 
 
@@ -68,7 +73,7 @@ def _check_indices(owner: str, logits: Tensor, target: Tensor) -> None:
     if target.shape != logits.shape[:1] + logits.shape[2:]:
         raise ValueError(
             f'{owner}: `target` must have the shape of the logits {tuple(logits.shape)} without the axis of classes, '
-            f'got {tuple(target.shape)}.'
+            f'got {tuple(target.shape)}; one in their shape needs `use_sigmoid=True`.'
         )
 
 
@@ -157,6 +162,7 @@ class CrossEntropyLoss(nn.Module):
     def _softmax(self, pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return losses in the target's shape, and what each adds to the divisor of the mean if not 1."""
         _check_indices('CrossEntropyLoss', pred, target)
+        check_class_weight('CrossEntropyLoss', self.class_weight, pred)
         loss = functional.cross_entropy(
             pred, target.long(), weight=self.class_weight, ignore_index=self.ignore_index, reduction='none'
         )
@@ -173,7 +179,7 @@ class CrossEntropyLoss(nn.Module):
     def _binary(self, pred: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return losses in the logits' shape, and what each adds to the divisor of the mean if not 1."""
         target, counts = binary_targets('CrossEntropyLoss', pred, target, self.ignore_index)
-        pos_weight = None if self.class_weight is None else over_classes(self.class_weight, pred)
+        pos_weight = None if self.class_weight is None else over_classes('CrossEntropyLoss', self.class_weight, pred)
         loss = functional.binary_cross_entropy_with_logits(pred, target, pos_weight=pos_weight, reduction='none')
         loss = loss.where(counts, 0)
         if weight is not None:

@@ -92,7 +92,7 @@ class FocalLoss(nn.Module):
         """
         pred = pred.to(torch.promote_types(pred.dtype, torch.float32))  # p^gamma of easy samples is 0 in half precision
         target, counts = binary_targets('FocalLoss', pred, target, self.ignore_index)
-        alpha = self.alpha if len(self.alpha) == 1 else over_classes(self.alpha, pred)
+        alpha = self.alpha if len(self.alpha) == 1 else over_classes('FocalLoss', self.alpha, pred, name='alpha')
         balance = alpha * target + (1 - alpha) * (1 - target)
         p = pred.sigmoid()
         # Above 0, where the slope of a power below 1 is infinite.
@@ -100,7 +100,7 @@ class FocalLoss(nn.Module):
         loss = functional.binary_cross_entropy_with_logits(pred, target, reduction='none') * balance * wrong**self.gamma
         loss = loss.where(counts, 0)
         if self.class_weight is not None:
-            loss = loss * over_classes(self.class_weight, pred)
+            loss = loss * over_classes('FocalLoss', self.class_weight, pred)
         if weight is not None:
             loss = loss * over_samples('FocalLoss', weight, pred)
         share = counts.expand_as(pred) if self.avg_non_ignore else None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmpose_lite.models.losses.cross_entropy import class_weights
+from mmpose_lite.models.losses.cross_entropy import check_class_weight, class_weights
 from mmpose_lite.models.losses.labels import check_labels, class_masks, mask_as_labels
 from mmpose_lite.models.losses.reduction import check_reduction, reduce_loss
 from mmpose_lite.registry import LOSSES
@@ -109,6 +109,7 @@ class LovaszLoss(nn.Module):
         check_labels('LovaszLoss', pred, target)
         if binary != (pred.shape[1] == 1):
             raise ValueError(f'LovaszLoss: {self.loss_type!r} does not fit logits of {pred.shape[1]} channels.')
+        check_class_weight('LovaszLoss', self.class_weight, pred)
         if weight is not None and not self.per_image:
             raise ValueError('LovaszLoss: `weight` (B,) is for images, so it needs per_image=True.')
         pred = pred if pred.dtype == torch.float64 else pred.float()

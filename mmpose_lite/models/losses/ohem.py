@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmpose_lite.models.losses.cross_entropy import class_weights
+from mmpose_lite.models.losses.cross_entropy import check_class_weight, class_weights
 from mmpose_lite.models.losses.labels import check_labels, mask_as_labels
 from mmpose_lite.models.losses.reduction import check_reduction, reduce_pixels
 from mmpose_lite.registry import LOSSES
@@ -76,6 +76,7 @@ class OhemCrossEntropy(nn.Module):
         """
         target = mask_as_labels(pred, target)
         check_labels('OhemCrossEntropy', pred, target)
+        check_class_weight('OhemCrossEntropy', self.class_weight, pred)
         pred = pred if pred.dtype == torch.float64 else pred.float()
         class_weight = None if self.class_weight is None else self.class_weight.to(pred.dtype)
         if pred.shape[1] == 1:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmpose_lite.models.losses.cross_entropy import class_weights
+from mmpose_lite.models.losses.cross_entropy import check_class_weight, class_weights
 from mmpose_lite.models.losses.labels import check_labels, class_masks, class_probabilities, mask_as_labels
 from mmpose_lite.models.losses.reduction import check_reduction, reduce_loss
 from mmpose_lite.registry import LOSSES
@@ -114,10 +114,7 @@ class RegionLoss(nn.Module):
         owner = type(self).__name__
         if target.shape != pred.shape:
             check_labels(owner, pred, target)
-        if self.class_weight is not None and len(self.class_weight) != pred.shape[1]:
-            raise ValueError(
-                f'{owner}: `class_weight` needs one entry per channel ({pred.shape[1]}), got {len(self.class_weight)}.'
-            )
+        check_class_weight(owner, self.class_weight, pred)
         if weight is not None and weight.shape != (pred.shape[0], *pred.shape[2:]):
             raise ValueError(f'{owner}: `weight` must be (B, H, W), one per pixel, got {tuple(weight.shape)}.')
 

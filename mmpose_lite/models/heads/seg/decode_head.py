@@ -75,6 +75,11 @@ class DecodeHead(BaseModule):
     ) -> None:
         super().__init__()
         owner = type(self).__name__
+        if num_classes < 2:
+            raise ValueError(
+                f'{owner}: `num_classes` must be 2 or more, got {num_classes}; what belongs to no object is a class too, such as '
+                "'background'."
+            )
         out_channels = num_classes if out_channels is None else out_channels
         if out_channels != num_classes and (out_channels, num_classes) != (1, 2):
             raise ValueError(
@@ -152,6 +157,8 @@ class DecodeHead(BaseModule):
 
 
 def _build_losses(cfg: Losses, ignore_index: int) -> tuple[nn.ModuleList, list[str]]:
+    if not cfg:
+        raise ValueError("a decode head's `loss_decode` must be the config of a loss, or of several, got none.")
     modules, names = [], []
     for part in [cfg] if isinstance(cfg, Mapping) else cfg:
         args = {key: value for key, value in part.items() if key != 'loss_name'}
