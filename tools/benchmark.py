@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, run_command
+from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, output_file, run_command
 
 if TYPE_CHECKING:
     from mmpose_lite.apis.benchmark import Report
@@ -23,7 +23,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
     train = commands.add_parser('train', help='training steps: forward, backward, optimiser, engine, waiting for data')
     train.add_argument('--iterations', type=_positive, default=20, metavar='N', help='in a measurement (default: %(default)s)')
-    train.add_argument('--profile', metavar='TRACE.json', help='also write a trace of the engine, and count waits for the GPU')
+    train.add_argument(
+        '--profile', type=output_file, metavar='TRACE.json', help='also write a trace of the engine, and count waits for the GPU'
+    )
 
     infer = commands.add_parser('infer', help='prediction with flip test: whole, network, decoding')
     infer.add_argument('--checkpoint', help='weights; without them those of the constructors are used')
@@ -67,7 +69,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             '--repeats', type=_positive, default=5, metavar='N', help='of each measurement (default: %(default)s)'
         )
         command.add_argument('--threads', type=_positive, metavar='N', help='of torch in this process (default: its own choice)')
-        command.add_argument('--out', metavar='FILE.json', help='also write the figures to this file')
+        command.add_argument('--out', type=output_file, metavar='FILE.json', help='also write the figures to this file')
     return parser.parse_args(argv)
 
 

@@ -4,13 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmpose_lite.apis.cli import CallError, add_cfg_options, run_command
+from mmpose_lite.apis.cli import CallError, add_cfg_options, output_folder, run_command
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or its name')
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder for the pictures')
+    parser.add_argument('--out', type=output_folder, required=True, metavar='DIR', help='folder for the pictures')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train', help='which data (default: %(default)s)')
     parser.add_argument('--num', type=int, default=16, metavar='N', help='how many pictures (default: %(default)s)')
     parser.add_argument(
@@ -26,6 +26,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.num < 1:
         parser.error(f'--num: must be 1 or more, got {args.num}')
+    if args.seed < 0:
+        parser.error(f'--seed: must be 0 or more, got {args.seed}')
     if args.heatmaps and args.mode == 'original':
         parser.error('--heatmaps: are made for crops; leave out --mode original')
     return args

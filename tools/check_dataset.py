@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmpose_lite.apis.cli import add_cfg_options, run_command
+from mmpose_lite.apis.cli import add_cfg_options, output_file, run_command
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -14,7 +14,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--fast', action='store_true', help='do not decode the images')
     parser.add_argument('--allow-warnings', action='store_true', help='exit with 0 when there are only warnings')
     parser.add_argument('--max-ids', type=int, default=10, help='how many ids a finding lists (10)')
-    parser.add_argument('--json', metavar='OUT', help='also write the reports to this file')
+    parser.add_argument('--json', type=output_file, metavar='OUT', help='also write the reports to this file')
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, report in reports.items():
         print(f'\n{name}\n{report.table()}')
     if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         Path(args.json).write_text(json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=2))
     errors = sum(len(report.errors) for report in reports.values())
     warnings = sum(len(report.warnings) for report in reports.values())

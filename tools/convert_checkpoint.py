@@ -4,13 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmpose_lite.apis.cli import CallError, choose_device, run_command
+from mmpose_lite.apis.cli import CallError, choose_device, output_file, run_command
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', metavar='SRC', help='.pth or .safetensors file, web address, or torchvision://NAME')
-    parser.add_argument('target', metavar='DST', help='.pth file to write')
+    parser.add_argument('target', type=output_file, metavar='DST', help='.pth file to write')
     parser.add_argument('--config', help='config file or name whose network the weights are to fit; how they do is printed')
     parser.add_argument('--overwrite', action='store_true', help='replace DST if it exists')
     parser.add_argument('--trust', action='store_true', help='read a file that runs code of its own')

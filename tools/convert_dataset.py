@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmpose_lite.apis.cli import CallError, run_command
+from mmpose_lite.apis.cli import CallError, output_folder, run_command
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -15,19 +15,23 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     lsp = commands.add_parser('lsp', help='Leeds Sports Pose, also the extended set (LSPET)')
     lsp.add_argument('--joints', required=True, help='joints.mat')
     lsp.add_argument('--images', required=True, help='folder of im0001.jpg ... (LSP) or im00001.jpg ... (LSPET)')
-    lsp.add_argument('--out', required=True, help='folder for person_keypoints_train.json and person_keypoints_val.json')
+    lsp.add_argument(
+        '--out', type=output_folder, required=True, help='folder for person_keypoints_train.json and person_keypoints_val.json'
+    )
     lsp.add_argument('--num-train', type=int, help='the first so many people are for training (default: four fifths)')
 
     mpii = commands.add_parser('mpii', help='MPII Human Pose, from its .mat or from the JSON files of HRNet and mmpose')
     mpii.add_argument('--annotations', required=True, help='mpii_human_pose_v1_u12_1.mat, or mpii_train.json')
     mpii.add_argument('--images', required=True, help='folder of the images')
-    mpii.add_argument('--out', required=True, help='folder for person_keypoints_train.json and person_keypoints_val.json')
+    mpii.add_argument(
+        '--out', type=output_folder, required=True, help='folder for person_keypoints_train.json and person_keypoints_val.json'
+    )
     mpii.add_argument('--val', help='mpii_val.json: the validation split (of a .mat: the images of it)')
     mpii.add_argument('--head-boxes', help='mpii_gt_val.mat: the head boxes of mpii_val.json, for PCKh; a .mat has its own')
 
     rhd = commands.add_parser('rhd', help='Rendered Handpose Dataset')
     rhd.add_argument('--root', required=True, help='RHD_published_v2, with the folders training and evaluation')
-    rhd.add_argument('--out', required=True, help='folder for rhd_train.json and rhd_test.json')
+    rhd.add_argument('--out', type=output_folder, required=True, help='folder for rhd_train.json and rhd_test.json')
 
     for name, title, file in (
         ('wholebody', 'COCO-WholeBody: joins body, feet, face and hands to 133 keypoints', 'coco_wholebody_train_v1.0.json'),
@@ -35,7 +39,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     ):
         parts = commands.add_parser(name, help=title)
         parts.add_argument('--annotations', required=True, nargs='+', help=f'{file} and others')
-        parts.add_argument('--out', required=True, help='folder for the files, which keep their names')
+        parts.add_argument('--out', type=output_folder, required=True, help='folder for the files, which keep their names')
 
     for command in commands.choices.values():
         command.add_argument('--overwrite', action='store_true', help='replace files of these names in --out')

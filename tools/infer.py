@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, run_command
+from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, output_folder, run_command
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -17,7 +17,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file, or its name')
     parser.add_argument('checkpoint', help='weights that fit the config: a file, an address, or a name of tools/zoo.py list')
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='image, video, or folder of them')
-    parser.add_argument('--out', default='work_dirs/infer', metavar='DIR', help='where to write (default: %(default)s)')
+    parser.add_argument(
+        '--out', type=output_folder, default='work_dirs/infer', metavar='DIR', help='where to write (default: %(default)s)'
+    )
     add_device(parser)
     parser.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 autocast')
     parser.add_argument(

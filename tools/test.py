@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmpose_lite.apis.cli import add_cfg_options, add_device, add_launcher, launched, run_command
+from mmpose_lite.apis.cli import add_cfg_options, add_device, add_launcher, launched, output_file, run_command
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -13,7 +13,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('config', help='config file, or its name')
     parser.add_argument('checkpoint', help='.pth file, address, or a name of tools/zoo.py list')
     parser.add_argument('--work-dir', help='folder for logs and pictures; default work_dirs/CONFIG')
-    parser.add_argument('--out', help='write the metrics to this JSON file')
+    parser.add_argument('--out', type=output_file, help='write the metrics to this JSON file')
     parser.add_argument('--trust', action='store_true', help='read a checkpoint that holds code; only if you trust its source')
     parser.add_argument('--amp', action='store_true', help='predict in bfloat16 autocast, on GPUs and CPUs')
     add_device(parser)

@@ -88,8 +88,7 @@ def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | N
     by_name: dict[str, list[_Row]] = {}
     by_id: dict[int, list[_Row]] = {}
     if isinstance(content, dict) and {'images', 'annotations'} <= content.keys():
-        by_name.update({image['file_name']: [] for image in content['images']})
-        content = _entries_of_annotations(path, content)
+        content = _entries_of_annotations(path, content, by_name)
     elif not isinstance(content, list):
         raise ValueError(
             f'read_boxes: {path} must hold a list of detections, or a dict with `images` and `annotations`, '
@@ -110,8 +109,14 @@ def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | N
     return BoxFile(path, by_name, by_id)
 
 
-def _entries_of_annotations(path: Path, content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    names = {image['id']: image['file_name'] for image in content['images']}
+def _entries_of_annotations(path: Path, content: Mapping[str, Any], by_name: dict[str, list[_Row]]) -> list[dict[str, Any]]:
+    """Return the annotations as entries of a detector; every image gets its place in `by_name`, people or not."""
+    names = {}
+    for index, image in enumerate(content['images']):
+        if not isinstance(image, dict) or 'id' not in image or not isinstance(image.get('file_name'), str):
+            raise ValueError(f'read_boxes: {path}, image {index}: needs an `id` and a `file_name`, got {image!r}.')
+        names[image['id']] = image['file_name']
+        by_name[image['file_name']] = []
     for index, annotation in enumerate(content['annotations']):
         if annotation.get('image_id') not in names:
             raise ValueError(f'read_boxes: {path}, annotation {index}: no image has the id {annotation.get("image_id")!r}.')

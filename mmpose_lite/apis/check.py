@@ -117,7 +117,12 @@ def _check_masks(cfg: Config, splits: Sequence[str], level: Level) -> dict[str, 
 
 def _check_source(source: _Source, level: Level, max_ids: int) -> CheckReport:
     content = read_voc(source.ann_file) if source.ann_file.suffix == '.txt' else read_annotations(source.ann_file)
+    report = _check_content(source, content, level, max_ids)
     source.files = {os.path.join(source.img_dir, image['file_name']): image['id'] for image in content['images']}
+    return report
+
+
+def _check_content(source: _Source, content: dict[str, Any], level: Level, max_ids: int) -> CheckReport:
     if isinstance(source.meta, ClassMeta):
         return check_objects(
             content,

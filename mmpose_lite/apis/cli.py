@@ -2,11 +2,11 @@
 
 import argparse
 import ast
-import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -61,6 +61,25 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def output_folder(text: str) -> str:
+    """Return an argument that names a folder to write into, or have argparse tell why that cannot be; nothing is made yet."""
+    folder = Path(text)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f'{str(there)!r} is a file, no folder can be made there')
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f'the folder {str(there)!r} may not be written')
+    return text
+
+
+def output_file(text: str) -> str:
+    """Return an argument that names a file to write; as `output_folder`."""
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f'{text!r} is a folder, give it the name of a file in it')
+    output_folder(str(Path(text).parent))
+    return text
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add `--device`."""
     parser.add_argument('--device', choices=('cuda', 'cpu'), help='default: the GPU where there is one')
@@ -106,7 +125,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         from mmpose_lite.errors import ConfigError, RunError
         from mmpose_lite.registry import PathError
 
-        expected = isinstance(error, ConfigError | PathError | RunError) or _is_of_the_disk(error)
+        expected = isinstance(error, ConfigError | PathError | RunError | OSError)  # OSError: files, disks, networks
         shared = getattr(error, 'in_every_process', False)
         if not expected and not shared:
             raise
@@ -126,12 +145,6 @@ def _text(error: Exception) -> str:
     """Return the message; of an error in a data worker without the traceback that torch writes into it."""
     text = str(error)
     return text.rpartition(f'{type(error).__name__}: ')[2].rstrip() if text.startswith('Caught ') else text
-
-
-def _is_of_the_disk(error: Exception) -> bool:
-    """Return whether a file could not be written: no space, no right."""
-    codes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-    return isinstance(error, OSError) and error.errno in codes
 
 
 def _leave_processes() -> None:

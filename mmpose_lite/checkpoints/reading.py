@@ -6,6 +6,7 @@ and scalars, mmengine's HistoryBuffer) lead to the stand-ins of `unpickle.py`. m
 OpenMMLab stores the config as text. How weights enter a model: `weights.py`.
 """
 
+import difflib
 import pickle
 import re
 import struct
@@ -97,8 +98,8 @@ def torchvision_url(name: str) -> str:
     version = version.upper() or 'IMAGENET1K_V1'
     choices = models.get_model_weights(model).__members__ if model in models.list_models() else {}
     if version not in choices:
-        known = [f'{model}.{key.lower()}' for key in choices]
-        raise ValueError(f'torchvision has no weights called {name!r}; for {model!r} it has {known}.')
+        known = [f'{model}.{key.lower()}' for key in choices] or difflib.get_close_matches(model, models.list_models(), n=3)
+        raise ValueError(f'torchvision has no weights called {name!r}; it has {", ".join(known) or "none with a name like it"}.')
     return choices[version].url
 
 

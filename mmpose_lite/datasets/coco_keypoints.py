@@ -3,6 +3,7 @@
 # Letters: N instances, K keypoints.
 import json
 import os
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def read_annotation_file(path: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or lacks images or annotations.
+        ValueError: it is no JSON, lacks images or annotations, or an image has no name.
     """
     try:
         content = json.loads(Path(path).read_bytes())
@@ -34,6 +35,9 @@ def read_annotation_file(path: str) -> dict[str, Any]:
         raise ValueError(f'annotation file {path!r} is no JSON: {error}.') from error
     if not isinstance(content, dict) or not isinstance(content.get('images'), list) or 'annotations' not in content:
         raise ValueError(f'annotation file {path!r} needs the lists `images`, `annotations` and `categories`, as COCO has them.')
+    for number, image in enumerate(content['images']):
+        if not isinstance(image, dict) or 'id' not in image or not isinstance(image.get('file_name'), str):
+            raise ValueError(f'annotation file {path!r}: `images[{number}]` needs an `id` and a `file_name`, got {image!r}.')
     return content
 
 
@@ -53,8 +57,8 @@ def read_box_file(path: str) -> list[dict[str, Any]]:
     if not isinstance(boxes, list):
         raise ValueError(f'{path}: must be a list of detections as COCO result files are, got a {type(boxes).__name__}.')
     for number, box in enumerate(boxes):
-        if not box.keys() >= BOX_KEYS:
-            raise ValueError(f'{path}: entry {number} lacks {sorted(BOX_KEYS - box.keys())}; a detection has {sorted(BOX_KEYS)}.')
+        if not isinstance(box, dict) or not box.keys() >= BOX_KEYS:
+            raise ValueError(f'{path}: entry {number} must be a detection with {sorted(BOX_KEYS)}, got {box!r}.')
     return boxes
 
 
@@ -176,13 +180,21 @@ class CocoKeypointDataset(BaseDataset):
             if ann.get('iscrowd') or not ann.get('keypoints'):
                 yield number, ann, None
                 continue
-            flat = np.asarray(ann['keypoints'], dtype=np.float32).reshape(-1)
+            try:
+                flat = np.asarray(ann['keypoints'], dtype=np.float32).reshape(-1)
+            except (TypeError, ValueError):  # a text, or lists of several lengths
+                flat = np.full(3 * K, np.nan, np.float32)
             if flat.shape != (3 * K,):
                 raise ValueError(
                     f'{where} (image {ann["image_id"]}) has {flat.size / 3:g} keypoints, but `meta` ({self.meta.name}) has {K}. '
                     'Choose the meta that describes this file.'
                 )
             points = flat.reshape(K, 3)
+            if not np.isfinite(points[points[:, 2] != 0]).all():
+                raise ValueError(
+                    f'{where} (image {ann["image_id"]}): `keypoints` must be numbers x, y, visibility, ..., '
+                    f'got {textwrap.shorten(repr(ann["keypoints"]), 100, placeholder=" ...")}.'
+                )
             if not self.use_occluded:
                 points[points[:, 2] == 1, 2] = 0
             yield number, ann, points if (points[:, 2] > 0).any() else None

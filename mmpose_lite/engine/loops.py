@@ -26,6 +26,8 @@ class _EvaluatesOnTheWay:
     def evaluation_is_due(self) -> bool:
         """Return whether the epoch, or the iteration, that has just ended is one to evaluate; before the first, False."""
         self._decide_current_val_interval()
+        if self.val_interval < 1:
+            raise ConfigError(f'config key `train_cfg.val_interval`: must be 1 or more, got {self.val_interval}.')
         step, last = self._position()
         due = step % self.val_interval == 0 or step == last
         return self.runner.val_loop is not None and step >= max(self.val_begin, 1) and due

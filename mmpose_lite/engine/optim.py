@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 from torch import Tensor, nn
 
+from mmpose_lite.errors import RunError
 from mmpose_lite.registry import OPTIM_WRAPPERS
 
 
@@ -22,11 +23,24 @@ class OptimWrapper(MMEngineOptimWrapper):
     grad_norm: Tensor | None = None
 
     def step(self, **kwargs: Any) -> None:
-        """Measure the gradients, clip them where the config says so, and step."""
+        """Measure the gradients, clip them where the config says so, and step.
+
+        Raises:
+            RunError: the learning rate is beyond float32.
+        """
         grads = [p.grad for group in self.optimizer.param_groups for p in group['params'] if p.grad is not None]
         if grads and not (self.clip_grad_kwargs and self.grad_name == 'grad_norm'):  # that clipping measures it, too
             self.grad_norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-        super().step(**kwargs)
+        try:
+            super().step(**kwargs)
+        except RuntimeError as error:
+            if 'overflow' not in str(error):
+                raise
+            rates = {name: max(values) for name, values in self.get_lr().items()}
+            raise RunError(
+                f'OptimWrapper: the optimizer cannot compute with the learning rate {rates} ({error}). Set '
+                '`optim_wrapper.optimizer.lr` to a smaller one.'
+            ) from error
 
     def _clip_grad(self) -> None:
         params = [p for group in self.optimizer.param_groups for p in group['params'] if p.grad is not None]

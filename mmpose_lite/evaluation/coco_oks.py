@@ -7,6 +7,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,9 @@ class CocoMetric(BaseMetric):
                 f'CocoMetric: `ann_file` {self.ann_file} has no annotations to compare with. Use `format_only=True` to write '
                 'results only.'
             )
+        for annotation in content['annotations']:
+            if annotation.get('keypoints') and isinstance(annotation['keypoints'][0], list):  # K lists [x, y, v]
+                annotation['keypoints'] = list(chain.from_iterable(annotation['keypoints']))
         lengths = Counter(len(a['keypoints']) for a in content['annotations'] if a.get('keypoints'))
         wrong = [a for a in content['annotations'] if len(a.get('keypoints') or ()) not in (0, 3 * meta.num_keypoints)]
         if wrong:

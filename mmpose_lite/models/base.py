@@ -1,10 +1,14 @@
 """Base classes of parts and of whole networks."""
 
 import logging
+from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel as MMEngineBaseModel
 from mmengine.model import BaseModule as MMEngineBaseModule
+
+from mmpose_lite.errors import ConfigError
+from mmpose_lite.models.misfit import explain_misfit
 
 
 class BaseModule(MMEngineBaseModule):
@@ -18,4 +22,18 @@ class BaseModule(MMEngineBaseModule):
 
 
 class BaseModel(BaseModule, MMEngineBaseModel):
-    """mmengine's base of networks, as quiet as `BaseModule`."""
+    """mmengine's base of networks, as quiet as `BaseModule`; it names the key of the config where parts do not fit together."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the network; every step of training, evaluation and inference comes through here.
+
+        Raises:
+            ConfigError: a part was built for other channels than the one before gives.
+        """
+        try:
+            return super().__call__(*args, **kwargs)
+        except RuntimeError as error:
+            misfit = explain_misfit(self, error.__traceback__)
+            if misfit:
+                raise ConfigError(misfit) from error
+            raise

@@ -75,7 +75,7 @@ class ClassMeta:
             raise ValueError(f'ClassMeta: needs `classes` and takes {known}, got the keys {list(spec)}.')
         names = spec['classes']
         names = tuple(f'class_{i}' for i in range(names)) if isinstance(names, int) else tuple(names)
-        if not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
+        if isinstance(spec['classes'], str) or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
             raise ValueError(f'ClassMeta: `classes` must be different names, got {names!r}.')
         if not 1 <= len(names) <= MAX_CLASSES:
             raise ValueError(f'ClassMeta: `classes` must be 1 to {MAX_CLASSES} names, got {len(names)}.')
@@ -91,7 +91,7 @@ class ClassMeta:
             return cls.from_dict(spec)
         if str(spec) in BUILTIN:
             return cls.from_dict({'name': str(spec), **BUILTIN[str(spec)]})
-        path = Path(spec)
+        path = Path(str(spec))
         if path.suffix == '.json':
             if not path.is_file():
                 raise FileNotFoundError(f'ClassMeta: the file {str(path)!r} given as `meta` does not exist.')

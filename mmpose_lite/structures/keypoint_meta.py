@@ -97,7 +97,7 @@ class KeypointMeta:
             raise ValueError('KeypointMeta: `keypoints` is missing: a list of K names, or the number K.')
         names = spec['keypoints']
         names = tuple(f'keypoint_{i}' for i in range(names)) if isinstance(names, int) else tuple(names)
-        if not names or not all(isinstance(n, str) for n in names):
+        if not names or isinstance(spec['keypoints'], str) or not all(isinstance(n, str) for n in names):
             raise ValueError(f'KeypointMeta: `keypoints` must be one or more names, got {names!r}.')
         double = sorted({n for n in names if names.count(n) > 1})
         if double:
@@ -128,7 +128,7 @@ class KeypointMeta:
             return cls.from_dict(spec)
         if str(spec) in BUILTIN:
             return cls.from_dict({'name': str(spec), **BUILTIN[str(spec)]})
-        path = Path(spec)
+        path = Path(str(spec))
         if path.suffix == '.json':
             if not path.is_file():
                 raise FileNotFoundError(f'KeypointMeta: the file {str(path)!r} given as `meta` does not exist.')

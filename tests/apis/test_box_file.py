@@ -97,6 +97,8 @@ def test_a_file_of_another_form_is_named(tmp_path: Path) -> None:
         read_boxes(tmp_path / 'torn.json')
     with pytest.raises(ValueError, match=r'must hold a list of detections.*got a dict'):
         read_boxes(boxes_file(tmp_path / 'd.json', dict(images=[])))
+    with pytest.raises(ValueError, match=r"d\.json, image 0: needs an `id` and a `file_name`, got {'id': 1}"):
+        read_boxes(boxes_file(tmp_path / 'd.json', dict(images=[dict(id=1)], annotations=[])))
 
 
 def test_the_detector_file_of_coco_is_read(shared: Path) -> None:

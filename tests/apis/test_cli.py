@@ -17,6 +17,8 @@ from mmpose_lite.apis.cli import (
     add_launcher,
     choose_device,
     launched,
+    output_file,
+    output_folder,
     parse_value,
     run_command,
 )
@@ -100,6 +102,7 @@ def test_options_without_key_or_value(pair: str, capsys: pytest.CaptureFixture[s
             1,
             "error: [Errno 28] No space left on device: '/run/log.csv'\n",
         ),
+        (FileNotFoundError('image file a.jpg does not exist.'), 1, 'error: image file a.jpg does not exist.\n'),
         (
             ImageError('Caught ImageError in a worker.\nOriginal Traceback:\nmmpose_lite.errors.ImageError: cut off.\n'),
             1,
@@ -116,6 +119,32 @@ def test_exit_codes(error: BaseException | None, code: int, said: str, capsys: p
 
     assert run_command(main) == code
     assert capsys.readouterr().err == said
+
+
+def test_where_a_command_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told before the work, and nothing is made."""
+    made = argparse.ArgumentParser()
+    made.add_argument('--out', type=output_folder)
+    made.add_argument('--json', type=output_file)
+    (tmp_path / 'notes.txt').write_text('')
+    monkeypatch.chdir(tmp_path)
+    args = made.parse_args(['--out', 'new/folder', '--json', 'new/a.json'])
+    assert (args.out, args.json) == ('new/folder', 'new/a.json')
+    assert made.parse_args(['--json', 'notes.txt']).json == 'notes.txt'
+    assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
+    monkeypatch.setattr(os, 'access', lambda path, mode: 'locked' not in str(path))  # the tests may run as root
+    (tmp_path / 'locked').mkdir()
+    for option, value, said in (
+        ('--out', 'notes.txt', "'notes.txt' is a file, no folder can be made there"),
+        ('--out', 'notes.txt/deep', "'{}/notes.txt' is a file, no folder can be made there"),
+        ('--out', 'locked/deep', "the folder '{}/locked' may not be written"),
+        ('--json', 'locked/a.json', "the folder 'locked' may not be written"),
+        ('--json', 'locked', "'locked' is a folder, give it the name of a file in it"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            made.parse_args([option, value])
+        assert caught.value.code == 2
+        assert f'argument {option}: {said.format(tmp_path)}' in capsys.readouterr().err
 
 
 def test_the_code_and_the_arguments_of_a_command_pass_through() -> None:

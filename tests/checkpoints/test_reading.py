@@ -220,7 +220,7 @@ def test_what_the_path_may_be(tmp_path: Path) -> None:
         load_checkpoint_file('ftp://x/y.pth')
     with pytest.raises(ValueError, match=r"no weights called 'resnet50\.v9'.*resnet50\.imagenet1k_v2"):
         load_checkpoint_file('torchvision://resnet50.v9')
-    with pytest.raises(ValueError, match="no weights called 'resnet19'"):
+    with pytest.raises(ValueError, match="no weights called 'resnet19'; it has resnet18"):
         load_checkpoint_file('torchvision://resnet19')
 
 

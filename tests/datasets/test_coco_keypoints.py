@@ -203,6 +203,8 @@ def test_coco_itself(shared: Path) -> None:
     [
         (dict(keypoints=[1, 2, 2] * 4), r'people\.json: annotation 8 \(image 1\) has 4 keypoints, but `meta` \(three\) has 3'),
         (dict(keypoints=[1, 2, 2, 3]), r'annotation 8 \(image 1\) has 1\.33333 keypoints'),
+        (dict(keypoints='1 2 2'), r"annotation 8 \(image 1\): `keypoints` must be numbers x, y, visibility, ..., got '1 2 2'"),
+        (dict(keypoints=[None, 2, 2, *POINTS[3:]]), r'`keypoints` must be numbers .*, got \[None, 2, 2, 60'),
         (dict(image_id=99), r'people\.json: annotation 8 belongs to image 99, which the file does not list'),
         (dict(image_id=99, id=ABSENT), 'annotation number 0 belongs to image 99'),
         (dict(bbox=[1, 2, 3]), r'annotation 8 \(image 1\): `bbox` must be \[x, y, w, h\], got \[1, 2, 3\]'),
@@ -224,8 +226,12 @@ def test_nothing_left_to_train_on(tmp_path: Path, annotations: list[dict]) -> No
     ('boxes', 'message'),
     [
         ([box(1), box(98), box(99)], r'boxes\.json: 2 image ids are not in .*people\.json, for example \[98, 99\]'),
-        ([dict(image_id=1, bbox=[1, 2, 3, 4])], r"boxes\.json: entry 0 lacks \['category_id', 'score'\]; a detection has"),
+        (
+            [dict(image_id=1, bbox=[1, 2, 3, 4])],
+            r"boxes\.json: entry 0 must be a detection with \['bbox', 'category_id', 'image_id', 'score'\], got",
+        ),
         (dict(images=[], annotations=[]), r'boxes\.json: must be a list of detections as COCO result files are, got a dict'),
+        (['x'], r"boxes\.json: entry 0 must be a detection with .*, got 'x'"),
         ([], r'no person is left to use'),
     ],
 )
@@ -238,9 +244,15 @@ def test_wrong_boxes(tmp_path: Path, boxes: object, message: str) -> None:
 def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"people\.json' does not exist; check `data_root` and `ann_file`"):
         build(tmp_path)
-    for text, message in (('{', 'is no JSON'), ('[]', 'needs the lists `images`'), ('{"images": []}', 'needs the lists')):
+    for text, message in (
+        ('{', 'is no JSON'),
+        ('[]', 'needs the lists `images`'),
+        ('{"images": []}', 'needs the lists'),
+        ('{"images": ["a.jpg"], "annotations": []}', r"`images\[0\]` needs an `id` and a `file_name`, got 'a.jpg'"),
+        ('{"images": [{"id": 1}], "annotations": []}', r"`images\[0\]` needs an `id` and a `file_name`, got {'id': 1}"),
+    ):
         (tmp_path / 'people.json').write_text(text)
-        with pytest.raises(ValueError, match=rf"annotation file '.*people\.json' {message}"):
+        with pytest.raises(ValueError, match=rf"annotation file '.*people\.json':? {message}"):
             read_annotation_file(str(tmp_path / 'people.json'))
     write_coco(tmp_path, [person(1, 1)])
     with pytest.raises(FileNotFoundError, match=r"`bbox_file` '.*absent\.json' does not exist"):

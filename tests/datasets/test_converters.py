@@ -112,6 +112,9 @@ def test_wrong_mat_files(folder: Path) -> None:
     savemat(mat_file, dict(joints=np.zeros((16, 3, 5))))
     with pytest.raises(ValueError, match=r'must be \(14, 3, N\) .* got \(16, 3, 5\)'):
         convert(folder)
+    mat_file.write_bytes(b'x')  # too short for scipy to look into it
+    with pytest.raises(ValueError, match='not a MATLAB file'):
+        convert(folder)
     mat_file.write_bytes(b'nothing of MATLAB' * 20)
     with pytest.raises(ValueError, match='not a MATLAB file'):
         convert(folder)

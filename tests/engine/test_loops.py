@@ -84,6 +84,11 @@ def test_a_loop_without_a_type_is_ours(config: Path, tmp_path: Path) -> None:
     assert built[2].amp
 
 
+def test_an_interval_of_no_epochs_is_refused(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'`train_cfg\.val_interval`: must be 1 or more, got 0'):
+        make_runner(config, tmp_path, train_cfg__val_interval=0).train()
+
+
 def test_a_sampler_that_ends_is_refused(config: Path, tmp_path: Path) -> None:
     runner = make_runner(config, tmp_path, train_dataloader__sampler__type='DefaultSampler')
     with pytest.raises(ConfigError, match=r'`train_dataloader\.sampler` must be of type InfiniteSampler, .* got DefaultSampler'):

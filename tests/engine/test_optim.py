@@ -6,6 +6,7 @@ from torch import nn
 
 from mmpose_lite.engine import optim
 from mmpose_lite.engine.optim import AutocastOptimWrapper, OptimWrapper
+from mmpose_lite.errors import RunError
 from mmpose_lite.registry import OPTIM_WRAPPERS
 
 
@@ -55,6 +56,13 @@ def test_accumulation_steps_every_second_time() -> None:
     assert wrapper.grad_norm is None
     assert step(wrapper, layer).tolist() == [0.0, 0.0]  # the mean of the two gradients
     assert wrapper.grad_norm.item() == pytest.approx(5)
+
+
+def test_a_learning_rate_beyond_float32_is_told() -> None:
+    layer = line()
+    wrapper = OptimWrapper(torch.optim.Adam(layer.parameters(), lr=1e300))
+    with pytest.raises(RunError, match=r"learning rate {'lr': 1e\+300} .*`optim_wrapper.optimizer.lr` to a smaller one"):
+        step(wrapper, layer)
 
 
 def test_a_parameter_without_a_gradient_is_left_out() -> None:

@@ -383,6 +383,15 @@ def test_other_number_of_keypoints(tmp_path):
         run(write(tmp_path, content), predict(make_content(17)))
 
 
+def test_a_list_for_each_keypoint_is_as_good_as_one_for_all(tmp_path):
+    content = make_content(3)
+    samples = predict(content)
+    flat = run(write(tmp_path, content), samples, K=3)
+    for annotation in content['annotations']:
+        annotation['keypoints'] = np.reshape(annotation['keypoints'], (3, 3)).tolist()
+    assert run(write(tmp_path, content), samples, K=3) == flat
+
+
 def test_nothing_labelled(tmp_path):
     content = make_content(3)
     samples = predict(content)

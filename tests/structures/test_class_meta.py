@@ -78,6 +78,8 @@ def test_default_colours_differ() -> None:
     ('spec', 'message'),
     [
         ('cityscape', r"must be one of .* got 'cityscape'. Did you mean 'cityscapes'"),
+        (5, r"a \.json file or a dict, got '5'"),
+        (dict(classes='ab'), 'must be different names'),
         (dict(names=['a']), r"needs `classes` and takes .*, got the keys \['names'\]"),
         (dict(classes=['a', 'a']), 'must be different names'),
         (dict(classes=[]), 'must be 1 to 254 names, got 0'),

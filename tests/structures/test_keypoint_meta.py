@@ -163,6 +163,7 @@ def test_a_file_without_a_name_has_the_files(tmp_path: Path) -> None:
         (dict(sigma=1), r"unknown keys \['sigma'\]; known keys are"),
         (dict(keypoints=[]), r'`keypoints` must be one or more names, got \(\)'),
         (dict(keypoints=0), '`keypoints` must be one or more names'),
+        (dict(keypoints='ab'), '`keypoints` must be one or more names'),
         (dict(keypoints=[1, 2]), '`keypoints` must be one or more names'),
         (dict(keypoints=['a', 'b', 'a']), r"`keypoints` must be unique, got \['a'\] more than once"),
         (dict(limbs=[['a', 'elbo']]), "`limbs` names the keypoint 'elbo', which is not one of the 3. Did you mean 'elbow'"),
@@ -194,6 +195,8 @@ def test_wrong_files_and_names(tmp_path: Path) -> None:
         KeypointMeta.load({})
     with pytest.raises(ValueError, match=r"one of \['coco17', .* a \.json file or a dict, got 'coco'\. Did you mean 'coco17'"):
         KeypointMeta.load('coco')
+    with pytest.raises(ValueError, match=r"a \.json file or a dict, got '5'"):
+        KeypointMeta.load(5)
     with pytest.raises(FileNotFoundError, match=r"the file 'absent\.json' given as `meta` does not exist"):
         KeypointMeta.load('absent.json')
     for text in ('{', '[1]', '{"keypoints": []}'):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 
 def read_matlab(path: str | Path, name: str, *, argument: str, as_objects: bool = False) -> Any:
@@ -23,7 +24,7 @@ def read_matlab(path: str | Path, name: str, *, argument: str, as_objects: bool 
         raise FileNotFoundError(f'read_matlab: the file {str(path)!r} given as `{argument}` does not exist.')
     try:
         content = loadmat(path, struct_as_record=not as_objects, squeeze_me=as_objects)
-    except (ValueError, NotImplementedError, TypeError) as error:
+    except (ValueError, NotImplementedError, TypeError, MatReadError) as error:
         raise ValueError(f'{path}: not a MATLAB file of version 4 to 7: {error}.') from error
     if name not in content:
         names = sorted(name for name in content if not name.startswith('__'))
