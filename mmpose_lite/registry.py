@@ -6,6 +6,7 @@ name mmengine's classes too. The kinds that only our own code builds (backbones,
 
 import difflib
 import inspect
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -142,6 +143,9 @@ def build_from_cfg(cfg: Any, registry: 'Registry', defaults: Mapping[str, Any] |
         if key:
             error.prepend(key, cfg)
         raise
+    except TypeError as error:  # a value that its annotation does not tell from a right one
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise ArgumentError(f'{cls.__name__}: {error} [{frame.filename}:{frame.lineno}]', cfg) from error
 
 
 class Registry(mmengine_registry.Registry):

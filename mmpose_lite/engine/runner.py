@@ -130,7 +130,7 @@ class Runner(MMEngineRunner):
     # ---- building, with our registries and the key that is wrong in every error ----
 
     def _build(self, registry: Registry, cfg: Any, path: str, **defaults: Any) -> Any:
-        with _naming(path, cfg, TypeError, ValueError, FileNotFoundError):
+        with _naming(path, cfg, ValueError, FileNotFoundError):
             return registry.build(cfg, **defaults)
 
     def build_model(self, model: nn.Module | Mapping[str, Any]) -> nn.Module:
