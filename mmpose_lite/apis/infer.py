@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
@@ -19,9 +18,10 @@ from mmpose_lite.checkpoints.layouts import convert_to_fit
 from mmpose_lite.checkpoints.reading import load_checkpoint_file
 from mmpose_lite.checkpoints.weights import extract_state_dict, load_state
 from mmpose_lite.datasets.collate import pose_collate
+from mmpose_lite.datasets.pipeline import Pipeline
 from mmpose_lite.datasets.transforms.loading import read_image
 from mmpose_lite.engine.config import ConfigError, hand_down, load_config
-from mmpose_lite.registry import MODELS, TRANSFORMS, PathError
+from mmpose_lite.registry import MODELS, PathError
 from mmpose_lite.structures import PoseDataSample
 from mmpose_lite.zoo.names import find_checkpoint, find_config, find_entry
 
@@ -30,7 +30,6 @@ Boxes = np.ndarray | Sequence[Sequence[float]] | None
 Detector = Callable[[Sequence[np.ndarray]], Sequence[Any]]
 """From (H, W, 3) BGR uint8 images to the (N, 4) xyxy boxes of each, or to (boxes, scores (N,)) of each."""
 DETECTOR_IMAGES = 8  # that `inference` hands to a detector at a time
-Pipeline = Callable[[dict[str, Any]], dict[str, Any]]
 DEFAULT_BATCH_SIZE = dict(topdown=32, bottomup=8)  # people, or whole images, which are several times as large
 
 
@@ -213,7 +212,7 @@ def build_test_pipeline(cfg: Config) -> Pipeline:
     steps = _test_dataset(cfg).get('pipeline')
     if not steps:
         raise ConfigError(f'config {cfg.filename or ""!r} needs `test_dataloader.dataset.pipeline`, which inference runs.')
-    return Compose([TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in steps])
+    return Pipeline(steps)
 
 
 def _test_dataset(cfg: Config) -> Mapping[str, Any]:

@@ -36,6 +36,11 @@ def train(cfg: Config) -> Runner:
     missing = [key for key in ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'work_dir') if cfg.get(key) is None]
     if missing:
         raise ConfigError(f'{cfg.filename}: training needs {", ".join(f"`{key}`" for key in missing)}.')
+    for split in ('val', 'test'):
+        keys = [f'{split}_{part}' for part in ('dataloader', 'cfg', 'evaluator')]
+        missing = [key for key in keys if cfg.get(key) is None]
+        if 0 < len(missing) < len(keys):
+            raise ConfigError(f'{cfg.filename}: of {keys} all must be given, or none; `{"`, `".join(missing)}` is missing.')
     check_host_parts(cfg)
     make_work_dir(cfg.work_dir)
     if cfg.get('load_from'):

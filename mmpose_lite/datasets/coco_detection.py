@@ -11,9 +11,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 
 from mmpose_lite.datasets.coco_keypoints import read_annotation_file
+from mmpose_lite.datasets.pipeline import Pipeline
 from mmpose_lite.datasets.regions import Region, read_region
 from mmpose_lite.datasets.sampling import generator_for
-from mmpose_lite.registry import DATASETS, TRANSFORMS
+from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import ClassMeta, bbox_xywh_to_xyxy
 from mmpose_lite.structures.categories import labels_of_categories
 
@@ -63,14 +64,16 @@ class DetectionBase(BaseDataset):
         test_mode: bool,
     ) -> None:
         self.meta = ClassMeta.load(meta)
+        steps = Pipeline(pipeline)
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
             data_prefix=dict(data_prefix),
             indices=indices,
-            pipeline=[TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline],
+            pipeline=steps.transforms,
             test_mode=test_mode,
         )
+        self.pipeline = steps
 
     @property
     def metainfo(self) -> dict[str, Any]:

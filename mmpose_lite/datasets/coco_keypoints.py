@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmpose_lite.datasets.pipeline import Pipeline
 from mmpose_lite.datasets.regions import Region, read_region
 from mmpose_lite.datasets.sampling import generator_for
-from mmpose_lite.registry import DATASETS, TRANSFORMS
+from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import KeypointMeta, bbox_xywh_to_xyxy
 
 BOX_KEYS = {'image_id', 'category_id', 'bbox', 'score'}
@@ -133,14 +134,16 @@ class CocoKeypointDataset(BaseDataset):
         lower = np.zeros(self.meta.num_keypoints, dtype=bool)
         lower[list(self.meta.lower_body)] = True
         self._constants = dict(flip_indices=self.meta.flip_indices, lower_body=lower)
+        steps = Pipeline(pipeline)
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
             data_prefix=dict(img='images') if data_prefix is None else dict(data_prefix),
             indices=indices,
-            pipeline=[TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline],
+            pipeline=steps.transforms,
             test_mode=test_mode,
         )
+        self.pipeline = steps
 
     @property
     def metainfo(self) -> dict[str, Any]:

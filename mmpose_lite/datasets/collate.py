@@ -12,6 +12,7 @@ from mmengine.registry import FUNCTIONS
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.structures import SampleBatch
 
 
@@ -34,8 +35,11 @@ def pose_collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         `inputs`: (B, 3, H, W) uint8, channels-last in memory; `data_samples`: SampleBatch.
 
     Raises:
+        ConfigError: the pipeline does not end with PackPoseInputs.
         ValueError: the images differ in size, or the instances do not fit together.
     """
+    if 'inputs' not in samples[0]:
+        raise ConfigError(f'pose_collate: the pipeline must end with PackPoseInputs, got samples with {sorted(samples[0])}.')
     shapes = {sample['inputs'].shape for sample in samples}
     if len(shapes) > 1:
         raise ValueError(f'pose_collate: all images of a batch need one size, got {sorted(shapes)}; end with a crop or a resize.')

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mmengine.dataset import Compose
-
+from mmpose_lite.datasets.pipeline import Pipeline
 from mmpose_lite.datasets.sampling import Draw
-from mmpose_lite.registry import DATASETS, TRANSFORMS
+from mmpose_lite.errors import ConfigError
+from mmpose_lite.registry import DATASETS
 
 
 @DATASETS.register_module()
@@ -27,7 +27,7 @@ class MultiImageMixDataset:
 
     def __init__(self, dataset: Mapping[str, Any] | Any, *, pipeline: Sequence[Mapping[str, Any] | Callable]) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
-        self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline])
+        self.pipeline = Pipeline(pipeline)
         if not any(hasattr(step, 'num_others') for step in self.pipeline.transforms):
             raise ValueError(
                 'MultiImageMixDataset: `pipeline` needs a transform that mixes images, such as Mosaic; others need no wrapper.'
@@ -48,11 +48,11 @@ class MultiImageMixDataset:
     def __getitem__(self, index: int) -> Any:
         results = self.dataset[index]
         if 'rng' not in results:
-            raise RuntimeError('MultiImageMixDataset: the pipeline of the inner `dataset` must end before PackDetInputs.')
+            raise ConfigError('MultiImageMixDataset: the pipeline of the inner `dataset` must end before PackDetInputs.')
         for step in self.pipeline.transforms:
             if hasattr(step, 'num_others'):
                 places = results['rng'].integers(len(self.dataset), size=step.num_others).tolist()
                 others = [index.at(place) if isinstance(index, Draw) else place for place in places]
                 results['mix_results'] = [self.dataset[other] for other in others]
-            results = step(results)
+            results = self.pipeline.run_step(step, results)
         return results

@@ -10,11 +10,12 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import barrier, is_main_process
 
 from mmpose_lite.datasets.coco_keypoints import read_annotation_file
+from mmpose_lite.datasets.pipeline import Pipeline
 from mmpose_lite.datasets.regions import Region, read_region
 from mmpose_lite.datasets.sampling import generator_for
 from mmpose_lite.datasets.seg_maps import label_table
 from mmpose_lite.datasets.synthetic import render_people
-from mmpose_lite.registry import DATASETS, TRANSFORMS
+from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.class_meta import IGNORE_INDEX
 
@@ -52,14 +53,16 @@ class SegmentationBase(BaseDataset):
             self.label_table = label_table(self.meta, label_map)
         except ValueError as error:
             raise ValueError(f'{type(self).__name__}: {error}') from error
+        steps = Pipeline(pipeline)
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
             data_prefix=dict(data_prefix),
             indices=indices,
-            pipeline=[TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in pipeline],
+            pipeline=steps.transforms,
             test_mode=test_mode,
         )
+        self.pipeline = steps
 
     @property
     def metainfo(self) -> dict[str, Any]:

@@ -182,16 +182,22 @@ class Runner(MMEngineRunner):
         with _naming(name, cfg, ValueError, TypeError):
             given = dict(sampler=sampler, worker_init_fn=init_worker, generator=generator, **cfg)
             check_arguments(DataLoader, dict(dataset=dataset, **given), cfg)
-            return DataLoader(dataset, collate_fn=collate, **given)
+            loader = DataLoader(dataset, collate_fn=collate, **given)
+        if len(loader) == 0:
+            raise ConfigError(
+                f'config key `{name}`: its {len(dataset)} samples fill no batch, and `drop_last` leaves out what is not full; '
+                'lower `batch_size`.'
+            )
+        return loader
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build the optimizer and its wrapper."""
-        with _naming('optim_wrapper', optim_wrapper, ValueError, TypeError):
+        with _naming('optim_wrapper', optim_wrapper, ValueError, TypeError, AssertionError):
             return super().build_optim_wrapper(optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers of learning rate and the like."""
-        with _naming('param_scheduler', scheduler, ValueError, TypeError):
+        with _naming('param_scheduler', scheduler, ValueError, TypeError, AssertionError):
             return super().build_param_scheduler(scheduler)
 
     def build_train_loop(self, loop: BaseLoop | Mapping[str, Any]) -> BaseLoop:

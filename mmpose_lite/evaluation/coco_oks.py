@@ -213,7 +213,7 @@ class CocoMetric(BaseMetric):
     def _load_ground_truth(self, meta: KeypointMeta) -> dict[str, list[dict]]:
         content = json.loads(self.ann_file.read_text())
         if not content.get('annotations'):
-            raise ValueError(
+            raise MetricError(
                 f'CocoMetric: `ann_file` {self.ann_file} has no annotations to compare with. Use `format_only=True` to write '
                 'results only.'
             )
@@ -272,7 +272,7 @@ class CocoMetric(BaseMetric):
         ]
         if broken:
             image_ids = examples(_unique(r['img_id'] for r in broken))
-            raise ValueError(
+            raise MetricError(
                 f'CocoMetric: predicted keypoints and scores must be finite; NaN or infinity in {len(broken)} of {len(results)} '
                 f'data samples, image ids {image_ids}. The network has diverged or its checkpoint is broken.'
             )

@@ -64,12 +64,12 @@ def _paired_instances(sample: Mapping[str, Any], metric: str) -> dict[str, Any]:
     """Return the plain arrays of one data sample: `img_id`, `pred` and `gt` (N, K, 2), `visible` (N, K).
 
     Raises:
-        ValueError: predictions and ground truth of the image are not one to one, or predictions are not finite.
+        MetricError: predictions and ground truth of the image are not one to one, or predictions are not finite.
     """
     img_id = sample.get('img_id')
     gt_instances = sample.get('gt_instances') or {}
     if 'keypoints' not in gt_instances or 'keypoints_visible' not in gt_instances:
-        raise ValueError(
+        raise MetricError(
             f'{metric}: data samples need `gt_instances` with `keypoints` and `keypoints_visible`, image id {img_id!r} has '
             f'{sorted(gt_instances)}. Evaluate a dataset with annotations, or drop this metric from the config.'
         )
@@ -88,7 +88,7 @@ def _paired_instances(sample: Mapping[str, Any], metric: str) -> dict[str, Any]:
             'the people themselves.',
         )
     if not np.isfinite(pred).all():
-        raise ValueError(
+        raise MetricError(
             f'{metric}: predicted keypoints must be finite, image id {img_id!r} has NaN or infinity. The network has '
             'diverged or its checkpoint is broken.'
         )
@@ -99,7 +99,7 @@ def _stack(results: Sequence[Mapping[str, Any]], metric: str) -> tuple[np.ndarra
     """Return `pred`, `gt` (N, K, 2) and `visible` (N, K) of all images.
 
     Raises:
-        ValueError: there are none, K is not the same everywhere, or nothing is labelled.
+        MetricError: there are none, K is not the same everywhere, or nothing is labelled.
     """
     if not results:
         raise MetricError(f'{metric}: there is nothing to evaluate. The dataset is empty, or `process` was never called.')
@@ -167,7 +167,7 @@ class PCKAccuracy(BaseMetric):
         prefix: first part of the keys.
 
     Raises:
-        ValueError: the metric cannot compare predictions with the ground truth; the message holds a table.
+        MetricError: the metric cannot compare predictions with the ground truth; the message holds a table.
     """
 
     default_prefix = 'pck'
@@ -227,7 +227,7 @@ class PCKAccuracy(BaseMetric):
         if self.norm_item == 'torso':
             names = _keypoint_names(self.dataset_meta, result['gt'].shape[1], metric)
             if not set(_TORSO) <= set(names):
-                raise ValueError(f"{metric}: `norm_item='torso'` needs the keypoints {_TORSO}, the dataset has {names}.")
+                raise MetricError(f"{metric}: `norm_item='torso'` needs the keypoints {_TORSO}, the dataset has {names}.")
             ends = [names.index(name) for name in _TORSO]
             lengths = np.linalg.norm(np.diff(result['gt'][:, ends].astype(np.float64), axis=1)[:, 0], axis=-1)
             return np.where(result['visible'][:, ends].all(1) & (lengths >= 1), lengths, 0.0)
@@ -265,7 +265,7 @@ class MpiiPCKAccuracy(PCKAccuracy):
     def _average(self, pck: np.ndarray, distances: np.ndarray, names: Sequence[str]) -> float:
         counts = (~np.isnan(distances)).sum(0) * [name not in ('pelvis', 'thorax') for name in names]
         if not counts.any():
-            raise ValueError('MpiiPCKAccuracy: only pelvis and thorax are labelled, which the benchmark leaves out.')
+            raise MetricError('MpiiPCKAccuracy: only pelvis and thorax are labelled, which the benchmark leaves out.')
         return float((np.nan_to_num(pck) * counts).sum() / counts.sum())
 
 
@@ -283,7 +283,7 @@ class AUC(BaseMetric):
         prefix: first part of the key.
 
     Raises:
-        ValueError: the metric cannot compare predictions with the ground truth; the message holds a table.
+        MetricError: the metric cannot compare predictions with the ground truth; the message holds a table.
     """
 
     default_prefix = 'auc'
@@ -324,7 +324,7 @@ class EPE(BaseMetric):
     Key: `EPE`, px; lower is better.
 
     Raises:
-        ValueError: the metric cannot compare predictions with the ground truth; the message holds a table.
+        MetricError: the metric cannot compare predictions with the ground truth; the message holds a table.
     """
 
     default_prefix = 'epe'

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mmpose_lite.checkpoints.layouts import convert_layout
 from mmpose_lite.checkpoints.reading import load_checkpoint_file
 from mmpose_lite.checkpoints.weights import extract_state_dict
+from mmpose_lite.errors import ConfigError
 
 
 def check_init_cfg(owner: str, init_cfg: Mapping[str, Any] | None) -> None:
@@ -32,22 +33,21 @@ def read_pretrained(module: nn.Module, init_cfg: Mapping[str, Any]) -> dict[str,
     see `convert_layout`), they come so.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        ConfigError: there is no such file, it is no checkpoint, or no name in it begins with the prefix.
         DownloadError: it cannot be downloaded.
         UntrustedCheckpointError: it is more than weights.
-        ValueError: it is no checkpoint, or no name in it begins with the prefix.
     """
     source, prefix = init_cfg['checkpoint'], init_cfg.get('prefix', '')
     try:
         state_dict = extract_state_dict(load_checkpoint_file(source))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'config key `init_cfg.checkpoint`: {error}') from error
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(f'config key `init_cfg.checkpoint`: {error}') from error
     own = module.state_dict().keys()
     plain = _after(prefix, state_dict)
     converted = _after('backbone.', convert_layout(state_dict).state_dict)
     chosen = max(plain, converted, key=lambda given: len(own & given.keys()))
     if not chosen:
-        raise ValueError(
+        raise ConfigError(
             f'{type(module).__name__}: no name in {source} begins with the prefix {prefix!r} of `init_cfg`; it has '
             f'{list(state_dict)[:3]} ...'
         )
@@ -67,16 +67,16 @@ def load_matching(module: nn.Module, state_dict: Mapping[str, Tensor], *, source
         source: how messages call the state dict.
 
     Raises:
-        ValueError: a shape differs, or not one key is the module's.
+        ConfigError: a shape differs, or not one key is the module's.
     """
     own = module.state_dict()
     matching = {key: value for key, value in state_dict.items() if key in own}
     name = type(module).__name__
     if not matching:
-        raise ValueError(f'{name}: no key of {source} fits; it has {list(state_dict)[:3]} ...')
+        raise ConfigError(f'{name}: no key of {source} fits; it has {list(state_dict)[:3]} ...')
     wrong = [f'{k} {tuple(v.shape)} for {tuple(own[k].shape)}' for k, v in matching.items() if v.shape != own[k].shape]
     if wrong:
-        raise ValueError(f'{name}: {len(wrong)} tensors of {source} have another shape, the first is {wrong[0]}.')
+        raise ConfigError(f'{name}: {len(wrong)} tensors of {source} have another shape, the first is {wrong[0]}.')
     module.load_state_dict(matching, strict=False)
     # Batch counters are no weights, and files of before they existed lack them.
     missing = [key for key in own if key not in matching and not key.endswith('num_batches_tracked')]

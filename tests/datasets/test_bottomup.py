@@ -15,6 +15,7 @@ from mmpose_lite.datasets.collate import pose_collate
 from mmpose_lite.datasets.sampling import Draw
 from mmpose_lite.datasets.transforms.augment import flip_sample
 from mmpose_lite.datasets.transforms.bottomup import _place
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATASETS, TRANSFORMS
 from tests.coco_folder import ABSENT, META, compressed_rle, person, uncompressed_rle, write_coco
 
@@ -237,11 +238,11 @@ def test_wrong_options(step: dict, message: str) -> None:
 
 
 def test_wrong_order() -> None:
-    with pytest.raises(RuntimeError, match='GenerateLossMask: it must come after BottomupRandomAffine or BottomupResize'):
+    with pytest.raises(ConfigError, match='GenerateLossMask: it must come after BottomupRandomAffine or BottomupResize'):
         run(sample(), MASK)
-    with pytest.raises(RuntimeError, match=r'RandomFlip: .* must come before the affine step'):
+    with pytest.raises(ConfigError, match=r'RandomFlip: .* must come before the affine step'):
         run(sample(), RESIZE, FLIP)
-    with pytest.raises(RuntimeError, match='BottomupResize: the image has its place in the input already'):
+    with pytest.raises(ConfigError, match='BottomupResize: the image has its place in the input already'):
         run(sample(), AFFINE, RESIZE)
 
 

@@ -5,6 +5,7 @@ from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader
 
 from mmpose_lite.datasets.collate import detection_collate, pose_collate
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.masks import pack_masks, unpack_masks
 
 
@@ -35,6 +36,11 @@ def check(batch: dict, ids: list[int]) -> None:
         np.testing.assert_array_equal(inputs[row].permute(1, 2, 0), sample(i)['inputs'])
         assert data_samples[row].img_id == i
     assert data_samples.keypoints[:, 0, 0].tolist() == ids
+
+
+def test_samples_that_are_not_packed() -> None:
+    with pytest.raises(ConfigError, match=r"the pipeline must end with PackPoseInputs, got samples with \['img'\]"):
+        pose_collate([dict(img=0)])
 
 
 def test_a_batch() -> None:

@@ -10,6 +10,7 @@ import pytest
 from mmpose_lite.datasets.sampling import Draw
 from mmpose_lite.datasets.transforms.crops import crop_sample, original_sizes, positive_chips
 from mmpose_lite.datasets.transforms.detection import resize_sample
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATASETS, HOOKS, TRANSFORMS
 from tests.detection_folder import META, shape, shapes, write_shapes
 
@@ -207,7 +208,7 @@ def test_a_mosaic_that_is_not_made() -> None:
     results = TRANSFORMS.build(dict(type='Mosaic', prob=0.0))(dict(sample(), mix_results=[sample()] * 3))
     np.testing.assert_array_equal(results['img'], sample()['img'])
     for wrong in ({}, dict(mix_results=[sample()])):
-        with pytest.raises(RuntimeError, match='it needs `mix_results`, three more samples, which a MultiImageMixDataset adds'):
+        with pytest.raises(ConfigError, match='it needs `mix_results`, three more samples, which a MultiImageMixDataset adds'):
             TRANSFORMS.build(dict(type='Mosaic'))(dict(sample(), **wrong))
 
 
@@ -250,7 +251,7 @@ def test_the_last_epochs_can_do_without_mixing(tmp_path: Path) -> None:
 def test_the_inner_data_set_must_not_pack(tmp_path: Path) -> None:
     data = mixed(tmp_path)
     data.dataset.pipeline.transforms.append(TRANSFORMS.build(dict(type='PackDetInputs')))
-    with pytest.raises(RuntimeError, match='the pipeline of the inner `dataset` must end before PackDetInputs'):
+    with pytest.raises(ConfigError, match='the pipeline of the inner `dataset` must end before PackDetInputs'):
         data[0]
     with pytest.raises(ValueError, match='`pipeline` needs a transform that mixes images, such as Mosaic'):
         DATASETS.build(dict(type='MultiImageMixDataset', dataset=data.dataset, pipeline=[dict(type='PackDetInputs')]))
@@ -294,5 +295,5 @@ def test_wrong_arguments(cfg: dict[str, Any], message: str) -> None:
 def test_copies_need_masks() -> None:
     without = sample()
     del without['masks']
-    with pytest.raises(RuntimeError, match='put LoadMasks before it'):
+    with pytest.raises(ConfigError, match='put LoadMasks before it'):
         TRANSFORMS.build(dict(type='CopyPasteSmallObjects'))(without)

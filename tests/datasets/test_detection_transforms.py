@@ -10,6 +10,7 @@ import torch
 
 from mmpose_lite.datasets.transforms.augment import flip_sample
 from mmpose_lite.datasets.transforms.detection import resize_sample
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.masks import unpack_masks
 from mmpose_lite.registry import DATASETS, TRANSFORMS
 from tests.coco_folder import compressed_rle
@@ -214,9 +215,9 @@ def test_wrong_arguments(cfg: dict[str, Any], message: str) -> None:
 def test_wrong_order_and_missing_annotations() -> None:
     for name in ('LoadMasks', 'LoadSemanticSeg'):
         cfg = dict(type=name, num_classes=3) if name == 'LoadSemanticSeg' else dict(type=name)
-        with pytest.raises(RuntimeError, match=rf'{name}: it must come before what moves the image'):
+        with pytest.raises(ConfigError, match=rf'{name}: it must come before what moves the image'):
             TRANSFORMS.build(cfg)(dict(warp_matrix=np.eye(2, 3)))
-        with pytest.raises(RuntimeError, match='with_masks=True'):
+        with pytest.raises(ConfigError, match='with_masks=True'):
             TRANSFORMS.build(cfg)(dict(ori_shape=(4, 5)))
 
 

@@ -15,6 +15,7 @@ from mmpose_lite.datasets.collate import pose_collate
 from mmpose_lite.datasets.label_scan import scan_labels
 from mmpose_lite.datasets.sampling import ConcatDataset, Draw
 from mmpose_lite.datasets.seg_maps import label_table, paint_regions, read_values, to_labels, unknown_values
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATASETS, TRANSFORMS
 from mmpose_lite.structures import ClassMeta
 from tests.coco_folder import compressed_rle, uncompressed_rle, write_coco, write_rotated
@@ -520,7 +521,7 @@ def test_what_crosses_to_the_training_process(tmp_path: Path) -> None:
 
 
 def test_masks_are_read_before_random_steps() -> None:
-    with pytest.raises(RuntimeError, match='LoadSegMap: it must come before RandomFlip and SegRandomCrop'):
+    with pytest.raises(ConfigError, match='LoadSegMap: it must come before RandomFlip and SegRandomCrop'):
         transform(dict(type='LoadSegMap'), flip=True)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from mmpose_lite.datasets.transforms.augment import flip_sample, truncated_normal
 from mmpose_lite.datasets.transforms.loading import read_image
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import TRANSFORMS
 from tests.coco_folder import write_rotated
 
@@ -283,7 +284,7 @@ def test_wrong_samples() -> None:
 
 @pytest.mark.parametrize('step', [FLIP, MOVE, dict(type='RandomHalfBody')])
 def test_after_the_crop_it_is_too_late_to_move(step: dict) -> None:
-    with pytest.raises(RuntimeError, match=f'{step["type"]}: .* must come before the affine step'):
+    with pytest.raises(ConfigError, match=f'{step["type"]}: .* must come before the affine step'):
         run(sample(), CENTER, CROP, step)
 
 

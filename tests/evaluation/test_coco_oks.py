@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmpose_lite.errors import MetricError
 from mmpose_lite.evaluation import CocoMetric
 from mmpose_lite.evaluation.coco_eval import STAT_NAMES, coco_ground_truth, instance_scores
 from mmpose_lite.registry import METRICS
@@ -399,7 +400,7 @@ def test_nothing_labelled(tmp_path):
         annotation.update(num_keypoints=0)
     with pytest.raises(ValueError, match=r'labelled instances +\| +\| 0 '):
         run(write(tmp_path, content), samples, K=3)
-    with pytest.raises(ValueError, match=r'ann.json has no annotations'):
+    with pytest.raises(MetricError, match=r'ann.json has no annotations'):
         run(write(tmp_path, dict(content, annotations=[])), samples, K=3)
 
 
@@ -409,7 +410,7 @@ def test_nan(tmp_path, key):
     samples = predict(content)
     for sample in samples[:2]:
         sample['pred_instances'][key][:] = np.nan
-    with pytest.raises(ValueError, match=r'NaN or infinity in 2 of 17 data samples, image ids 100\. The network has diverged'):
+    with pytest.raises(MetricError, match=r'NaN or infinity in 2 of 17 data samples, image ids 100\. The network has diverged'):
         run(write(tmp_path, content), samples, K=3)
 
 

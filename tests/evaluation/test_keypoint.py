@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmpose_lite.errors import MetricError
 from mmpose_lite.evaluation import AUC, EPE, PCKAccuracy
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import KeypointMeta
@@ -133,7 +134,7 @@ def test_torso_from_left_shoulder_to_right_hip():
         values.append(run(samples, 'coco17', type='PCKAccuracy', norm_item='torso', thr=thr)[f'pck/tPCK@{thr}'])
     labelled = np.any([s['gt_instances']['keypoints_visible'][0] for s in samples[:2]], axis=0).sum()
     assert values == [pytest.approx(1 - 0.5 / labelled), 1.0]
-    with pytest.raises(ValueError, match="`norm_item='torso'` needs the keypoints"):
+    with pytest.raises(MetricError, match="`norm_item='torso'` needs the keypoints"):
         run(samples, 17, type='PCKAccuracy', norm_item='torso')
 
 
@@ -195,7 +196,7 @@ def test_cannot_match(kind):
         run([], type=kind)
     samples = make_samples(4)
     samples[7]['pred_instances']['keypoints'][:] = np.nan
-    with pytest.raises(ValueError, match='image id 7 has NaN or infinity'):
+    with pytest.raises(MetricError, match='image id 7 has NaN or infinity'):
         run(samples, type=kind)
     with pytest.raises(ValueError, match=r'image id 3 has \[\]\. Evaluate a dataset with annotations'):
         run([dict(img_id=3, pred_instances=dict(keypoints=np.zeros((1, 4, 2))))], type=kind)

@@ -9,6 +9,7 @@ from torch.nn import functional
 from mmpose_lite.codecs import AECodec
 from mmpose_lite.datasets import pose_collate
 from mmpose_lite.engine.config import load_config
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.heads.pose.ae_head import AEMaps, TagHead
 from mmpose_lite.registry import DATASETS, HEADS, MODELS
 from mmpose_lite.structures import SampleBatch
@@ -266,9 +267,9 @@ def test_wrong_calls(head: TagHead) -> None:
     name = type(head).__name__
     batch = people()
     unmasked = SampleBatch({key: getattr(batch, key) for key in batch.keys()}, batch.counts, batch.metainfo)  # noqa: SIM118
-    with pytest.raises(ValueError, match=f'{name}: `data_samples` must have a loss_mask, .*GenerateLossMask'):
+    with pytest.raises(ConfigError, match=f'{name}: `data_samples` must have a loss_mask, .*GenerateLossMask'):
         head.loss(FEATS, unmasked)
-    with pytest.raises(ValueError, match=rf'{name}: the finest maps must be .* \(w, h\), `codec.heatmap_size`, got \('):
+    with pytest.raises(ConfigError, match=rf'{name}: the finest maps must be .* \(w, h\), `codec.heatmap_size`, got \('):
         head.loss((torch.rand(2, 8, 6, 8),), batch)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmpose_lite.codecs.pose_groups import PoseGroups
 from mmpose_lite.datasets import SyntheticPeopleDataset, pose_collate
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.heads.pose.paf_head import PAFHead, PAFMaps
 from mmpose_lite.registry import BACKBONES, HEADS, MODELS, TRANSFORMS
 from mmpose_lite.structures import KeypointMeta, SampleBatch
@@ -402,7 +403,7 @@ def test_what_the_head_cannot_do_is_said_at_once() -> None:
 def test_mirrored_images_are_not_evaluated() -> None:
     model, batch = prepared(), images(TWO, steps=(dict(type='RandomFlip', prob=1), *RESIZE))
     model.head.answers = [ideal(model, batch)]
-    with pytest.raises(ValueError, match=r'0\.png is mirrored.* take RandomFlip out of the pipeline'):
+    with pytest.raises(ConfigError, match=r'0\.png is mirrored.* take RandomFlip out of the pipeline'):
         model.test_step(batch)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.necks import FPN
 from mmpose_lite.registry import NECKS
 from tests.parity import Reference
@@ -85,7 +86,7 @@ def test_levels_norms_and_initial_values() -> None:
 def test_errors(args: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**args)
-    with pytest.raises(ValueError, match='the backbone gives 2 maps'):
+    with pytest.raises(ConfigError, match='the backbone gives 2 maps'):
         build()(feats()[:2])
 
 

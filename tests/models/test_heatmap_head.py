@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.backbones.resnet import ResNet
 from mmpose_lite.models.heads.pose.heatmap_head import HeatmapHead
 from mmpose_lite.registry import HEADS, ArgumentError
@@ -202,7 +203,7 @@ def test_a_misspelt_argument_of_the_loss_is_named_with_its_path() -> None:
 
 def test_wrong_calls() -> None:
     feats = (torch.rand(2, 8, 4, 3),)
-    with pytest.raises(RuntimeError, match='`codec` must be given for loss and predict'):
+    with pytest.raises(ConfigError, match='`codec` must be given for loss and predict'):
         build(codec=None).loss(feats, two_people())
     with pytest.raises(ValueError, match=r'gives maps of \(B, K, H, W\) = \(2, 3, 32, 24\), the targets are \(2, 3, 16, 12\)'):
         build().loss((torch.rand(2, 8, 8, 6),), two_people())

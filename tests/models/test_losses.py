@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.losses.reduction import reduce_loss
 from mmpose_lite.registry import LOSSES
 from tests.parity import functions
@@ -191,7 +192,7 @@ def test_errors_of_keypoint_weights(name: str) -> None:
 
 def test_other_errors() -> None:
     maps = torch.rand(2, 3, 4, 5)
-    with pytest.raises(ValueError, match='`topk` must be at most the 3 keypoints, got 4'):
+    with pytest.raises(ConfigError, match='`topk` must be at most the 3 keypoints, got 4'):
         build('KeypointOHKMMSELoss', topk=4)(maps, maps)
     with pytest.raises(ValueError, match='`topk` must be 1 or more, got 0'):
         build('KeypointOHKMMSELoss', topk=0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmpose_lite.engine.config import load_config
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.backbones.cpm import CPM
 from mmpose_lite.models.backbones.hourglass import HourglassNet
 from mmpose_lite.models.backbones.mspn import MSPN
@@ -354,19 +355,19 @@ def test_wrong_arguments_of_heads(args: dict, message: str) -> None:
 def test_wrong_calls() -> None:
     maps, batch = [torch.zeros(1, K, 16, 16)] * 2, samples(torch.rand(1, K, 2) * 64)
     cfg = dict(type='CPMHead', num_stages=2, final_layer=None)
-    with pytest.raises(RuntimeError, match='CPMHead: `codec` must be given for loss and predict'):
+    with pytest.raises(ConfigError, match='CPMHead: `codec` must be given for loss and predict'):
         HEADS.build(cfg, meta='lsp14').loss(maps, batch)
     head = HEADS.build({**cfg, 'codec': HEATMAPS}, meta='lsp14')
-    with pytest.raises(ValueError, match='needs 2 maps of the backbone or neck, got 3'):
+    with pytest.raises(ConfigError, match='needs 2 maps of the backbone or neck, got 3'):
         head([*maps, maps[0]])
     with pytest.raises(ValueError, match=r'gives maps of .* = \(1, 14, 8, 8\), the targets are \(1, 14, 16, 16\)'):
         head.loss([m[..., :8, :8] for m in maps], batch)
-    with pytest.raises(ValueError, match=r'`level_indices` must name .*; the codec has 3 levels, got None'):
+    with pytest.raises(ConfigError, match=r'`level_indices` must name .*; the codec has 3 levels, got None'):
         HEADS.build({**cfg, 'codec': LEVELS}, meta='lsp14').loss(maps, batch)
     mspn_head = dict(type='MSPNHead', unit_channels=4, num_stages=1, num_units=2, codec=HEATMAPS)
     with pytest.raises(ValueError, match=r'the codec has one level, got \(0, 1\)'):
         HEADS.build(mspn_head, meta='lsp14').loss([torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 16, 16)], batch)
-    with pytest.raises(ValueError, match='has 2 entries, the backbone gives 1 maps'):
+    with pytest.raises(ConfigError, match='has 2 entries, the backbone gives 1 maps'):
         NECKS.build(dict(type='CPNGlobalNet', in_channels=(4, 8)))([torch.zeros(1, 4, 8, 8)])
     with pytest.raises(ValueError, match='needs two or more maps'):
         NECKS.build(dict(type='CPNGlobalNet', in_channels=(4,)))

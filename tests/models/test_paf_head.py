@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmpose_lite.codecs.pose_groups import PoseGroups
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.heads.pose.paf_head import PAFMaps
 from mmpose_lite.registry import HEADS
 from mmpose_lite.structures import KeypointMeta, SampleBatch
@@ -255,7 +256,7 @@ def test_peaks_of_all_scales_meet() -> None:
 def test_a_forgotten_mask_is_named() -> None:
     samples = people([1])
     fields = {name: getattr(samples, name) for name in samples.keys()}  # noqa: SIM118
-    with pytest.raises(ValueError, match=r"PAFHead: `data_samples` must have a loss_mask.*type='GenerateLossMask'"):
+    with pytest.raises(ConfigError, match=r"PAFHead: `data_samples` must have a loss_mask.*type='GenerateLossMask'"):
         build().loss(features(1), SampleBatch(fields, [1], [{}]))
 
 

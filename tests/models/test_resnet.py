@@ -6,6 +6,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.backbones.resnet import Bottleneck, ResNet, make_stage
 from mmpose_lite.models.pretrained import load_matching
 from mmpose_lite.registry import BACKBONES
@@ -227,7 +228,9 @@ def test_weights_that_cannot_be_read(tmp_path: Path) -> None:
     def load(checkpoint: str, **args: str) -> None:
         ResNet(18, init_cfg=dict(type='Pretrained', checkpoint=checkpoint, **args)).init_weights()
 
-    with pytest.raises(FileNotFoundError, match=r'config key `init_cfg.checkpoint`: .*nowhere\.pth does not exist'):
+    with pytest.raises(ConfigError, match=r"config key `init_cfg.checkpoint`: torchvision has no weights called 'resnet81'"):
+        load('torchvision://resnet81')
+    with pytest.raises(ConfigError, match=r'config key `init_cfg.checkpoint`: .*nowhere\.pth does not exist'):
         load('nowhere.pth')
     torch.save({'backbone.fc.weight': torch.ones(1)}, tmp_path / 'pose.pth')
     with pytest.raises(ValueError, match=r"no name in .*pose\.pth begins with the prefix 'body\.'.*backbone\.fc\.weight"):

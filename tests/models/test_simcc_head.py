@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mmpose_lite.engine.config import load_config
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.losses.classification import KLDiscretLoss
 from mmpose_lite.ops.simcc import marginal_weights
 from mmpose_lite.registry import HEADS, LOSSES, MODELS
@@ -180,7 +181,7 @@ def test_wrong_arguments(kind: str) -> None:
         build(kind, out_channels=None)
     with pytest.raises(ValueError, match=f'{kind}: `out_channels` must be the 17 keypoints of `meta`, got 3'):
         build(kind, meta='coco17')
-    with pytest.raises(ValueError, match=f'{kind}: its linear layers read maps of .* Set `in_featuremap_size`'):
+    with pytest.raises(ConfigError, match=f'{kind}: its linear layers read maps of .* Set `in_featuremap_size`'):
         build(kind)((torch.rand(1, 8, 4, 6),))
 
 

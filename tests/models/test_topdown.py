@@ -280,7 +280,7 @@ def test_train_step() -> None:
 def test_augmented_crops_are_not_evaluated(augment: dict) -> None:
     model, batch = prepared(), crops(BOXES, augment=(augment,))
     model.head.answers = [perfect_maps(model, batch)]
-    with pytest.raises(ValueError, match=r'the crop of 0\.png is mirrored or turned.* take RandomFlip and RandomBBoxTransform'):
+    with pytest.raises(ConfigError, match=r'the crop of 0\.png is mirrored or turned.* take RandomFlip and RandomBBoxTransform'):
         model.test_step(batch)
 
 

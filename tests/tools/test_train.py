@@ -101,6 +101,17 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
             '`train_dataloader`: batch_size should be a positive',
         ),
         (('CONFIG', '--cfg-options', 'train_dataloader.num_workers=-1'), 'config key `train_dataloader`: num_workers option'),
+        (
+            ('CONFIG', '--cfg-options', 'train_dataloader.drop_last=True', 'train_dataloader.batch_size=99'),
+            'fill no batch, and `drop_last` leaves out what is not full; lower `batch_size`',
+        ),
+        (('CONFIG', '--cfg-options', 'val_cfg=None'), 'all must be given, or none; `val_cfg` is missing'),
+        (('CONFIG', '--cfg-options', 'optim_wrapper.clip_grad=5'), 'config key `optim_wrapper`: If `clip_grad`'),
+        (('CONFIG', '--cfg-options', 'model.head.in_channels=64'), 'HeatmapHead was built for 64 channels and is given 128'),
+        (
+            ('CONFIG', '--cfg-options', 'model.head.codec.sigma=big'),
+            'config key `model.head.codec`: HeatmapCodec: ',
+        ),
         (('CONFIG', '--cfg-options', 'default_hooks.timer.type=IterTimeHook'), '`IterTimeHook`; nearest names: `IterTimerHook`'),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else None,

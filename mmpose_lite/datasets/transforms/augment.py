@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import TRANSFORMS
 
 _P_LOW, _P_HIGH = float(ndtr(-1.0)), float(ndtr(1.0))
@@ -25,7 +26,7 @@ def check_probability(owner: str, name: str, value: float) -> None:
 
 def _check_uncropped(owner: str, results: dict[str, Any]) -> None:
     if 'input_size' in results:
-        raise RuntimeError(f'{owner}: changes the image or its box, so it must come before the affine step in the pipeline.')
+        raise ConfigError(f'{owner}: changes the image or its box, so it must come before the affine step in the pipeline.')
 
 
 @TRANSFORMS.register_module()

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmpose_lite.datasets.regions import covered_cells
 from mmpose_lite.datasets.transforms.augment import check_probability, truncated_normal
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.warp import affine_matrix, apply_affine, warp_affine
 from mmpose_lite.registry import TRANSFORMS
 
@@ -24,7 +25,7 @@ def _checked_size(owner: str, name: str, size: tuple[int, int]) -> tuple[int, in
 
 def _check_unplaced(owner: str, results: dict[str, Any]) -> None:
     if 'input_size' in results:
-        raise RuntimeError(f'{owner}: the image has its place in the input already; one affine step in a pipeline is enough.')
+        raise ConfigError(f'{owner}: the image has its place in the input already; one affine step in a pipeline is enough.')
 
 
 def _place(results: dict[str, Any], matrix: np.ndarray, input_size: tuple[int, int]) -> dict[str, Any]:
@@ -176,7 +177,7 @@ class GenerateLossMask:
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         if 'warp_matrix' not in results:
-            raise RuntimeError('GenerateLossMask: it must come after BottomupRandomAffine or BottomupResize in the pipeline.')
+            raise ConfigError('GenerateLossMask: it must come after BottomupRandomAffine or BottomupResize in the pipeline.')
         try:
             covered = covered_cells(
                 results.get('ignore_regions', ()),

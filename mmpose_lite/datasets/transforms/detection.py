@@ -13,6 +13,7 @@ import numpy as np
 from mmpose_lite.datasets.regions import decode_region
 from mmpose_lite.datasets.seg_maps import paint_regions, read_values
 from mmpose_lite.datasets.transforms.augment import note_move
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.masks import pack_masks
 from mmpose_lite.registry import TRANSFORMS
 from mmpose_lite.structures.class_meta import IGNORE_INDEX
@@ -23,7 +24,7 @@ META_KEYS = ('img_path', 'img_id', 'ori_shape', 'warp_matrix', 'scale_factor', '
 
 def _check_unmoved(owner: str, results: dict[str, Any]) -> None:
     if 'warp_matrix' in results:
-        raise RuntimeError(f'{owner}: it must come before what moves the image in the pipeline, right after LoadImage.')
+        raise ConfigError(f'{owner}: it must come before what moves the image in the pipeline, right after LoadImage.')
 
 
 @TRANSFORMS.register_module()
@@ -37,7 +38,7 @@ class LoadMasks:
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         _check_unmoved('LoadMasks', results)
         if 'regions' not in results:
-            raise RuntimeError('LoadMasks: the dataset gives no `regions`; set `with_masks=True` on it.')
+            raise ConfigError('LoadMasks: the dataset gives no `regions`; set `with_masks=True` on it.')
         h, w = results['ori_shape']
         try:
             masks = [decode_region(region, (h, w)) for region in results['regions']]
@@ -81,7 +82,7 @@ class LoadSemanticSeg:
             values = np.where(results['is_ignored'], IGNORE_INDEX, results['labels'] + 1)
             labels = paint_regions([(int(values[i]), results['regions'][i]) for i in order], results['ori_shape'])
         else:
-            raise RuntimeError('LoadSemanticSeg: give the dataset `data_prefix.seg`, a folder of masks, or `with_masks=True`.')
+            raise ConfigError('LoadSemanticSeg: give the dataset `data_prefix.seg`, a folder of masks, or `with_masks=True`.')
         worst = labels[labels != IGNORE_INDEX].max(initial=0)
         if worst >= self.num_classes:
             raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 from mmpose_lite.datasets.transforms.augment import check_probability
 from mmpose_lite.datasets.transforms.crops import crop_sample
 from mmpose_lite.datasets.transforms.detection import resize_sample
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import TRANSFORMS
 
 _TRIES = 10  # places that a copy is tried at
@@ -65,7 +66,7 @@ class CopyPasteSmallObjects:
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         if 'masks' not in results:
-            raise RuntimeError('CopyPasteSmallObjects: it copies the pixels of masks; put LoadMasks before it in the pipeline.')
+            raise ConfigError('CopyPasteSmallObjects: it copies the pixels of masks; put LoadMasks before it in the pipeline.')
         rng = results['rng']
         if rng.random() >= self.prob:
             return results
@@ -185,7 +186,7 @@ class Mosaic:
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         others = results.pop('mix_results', None)
         if others is None or len(others) != self.num_others:
-            raise RuntimeError('Mosaic: it needs `mix_results`, three more samples, which a MultiImageMixDataset adds.')
+            raise ConfigError('Mosaic: it needs `mix_results`, three more samples, which a MultiImageMixDataset adds.')
         chosen, x, y = results['rng'].random(3).tolist()
         if chosen >= self.prob:
             return results

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmpose_lite.datasets.seg_maps import paint_regions, read_values, to_labels, unknown_values
 from mmpose_lite.datasets.transforms.augment import check_probability
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.warp import warp_affine
 from mmpose_lite.registry import TRANSFORMS
 from mmpose_lite.structures.class_meta import IGNORE_INDEX, UNKNOWN_LABEL
@@ -38,9 +39,7 @@ class LoadSegMap:
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         if results.get('flip') or results.get('cropped'):
-            raise RuntimeError(
-                'LoadSegMap: it must come before RandomFlip and SegRandomCrop, which move the mask with the image.'
-            )
+            raise ConfigError('LoadSegMap: it must come before RandomFlip and SegRandomCrop, which move the mask with the image.')
         key = 'ori_seg_map' if 'img_shape' in results else 'gt_seg_map'
         if 'seg_map_path' in results:
             results[key] = self._read(results)

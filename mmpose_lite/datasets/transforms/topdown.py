@@ -3,6 +3,7 @@
 # Letters: N instances (1 for top-down), K keypoints.
 from typing import Any
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.warp import affine_matrix, apply_affine, fix_aspect_ratio, warp_affine
 from mmpose_lite.registry import TRANSFORMS
 from mmpose_lite.structures import bbox_xyxy_to_cs
@@ -26,8 +27,9 @@ class GetBBoxCenterScale:
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         if len(results['bboxes']) != 1:
-            raise ValueError(
-                f'GetBBoxCenterScale: a top-down sample has one box, got {len(results["bboxes"])} in {results.get("img_path")}.'
+            raise ConfigError(
+                f'GetBBoxCenterScale: a top-down sample has one box, got {len(results["bboxes"])} in {results.get("img_path")}; '
+                "give the dataset data_mode='topdown', or take steps for whole images."
             )
         results['bbox_center'], results['bbox_scale'] = bbox_xyxy_to_cs(results['bboxes'][0], self.padding)
         return results

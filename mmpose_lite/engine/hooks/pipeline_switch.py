@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mmengine.dataset import Compose
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from mmpose_lite.datasets.pipeline import Pipeline
 from mmpose_lite.errors import ConfigError
-from mmpose_lite.registry import HOOKS, TRANSFORMS
+from mmpose_lite.registry import HOOKS
 
 
 @HOOKS.register_module()
@@ -31,7 +31,7 @@ class PipelineSwitchHook(Hook):
         if not switch_pipeline:
             raise ValueError('PipelineSwitchHook: `switch_pipeline` must be a list of transforms, got none.')
         self.switch_epoch = switch_epoch
-        self.pipeline = Compose([TRANSFORMS.build(step) if isinstance(step, Mapping) else step for step in switch_pipeline])
+        self.pipeline = Pipeline(switch_pipeline)
         self._switched = False
 
     def before_train(self, runner: Any) -> None:

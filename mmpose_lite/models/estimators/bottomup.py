@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.structures import InstanceData
 
 from mmpose_lite.codecs.pose_groups import PoseGroups
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.estimators.pose_estimator import PoseEstimator
 from mmpose_lite.ops.warp import apply_affine
 from mmpose_lite.registry import MODELS
@@ -41,12 +42,12 @@ class BottomupPoseEstimator(PoseEstimator):
             the people. `gt_instances` where the batch has any.
 
         Raises:
-            ValueError: an image is mirrored, as augmentation makes it: left and right of the people would be exchanged.
+            ConfigError: an image is mirrored, as augmentation makes it: left and right of the people would be exchanged.
         """
         samples = []
         for sample, group in zip(data_samples.to('cpu'), decoded, strict=True):
             if sample.get('flip'):
-                raise ValueError(
+                raise ConfigError(
                     f'BottomupPoseEstimator: {sample.get("img_path")} is mirrored, predictions on it have left and right '
                     'exchanged; take RandomFlip out of the pipeline of evaluation.'
                 )

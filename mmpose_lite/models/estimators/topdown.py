@@ -61,14 +61,14 @@ class TopdownPoseEstimator(PoseEstimator):
             One sample per crop, with NumPy arrays in `pred_instances` and, where the batch has any, `gt_instances`.
 
         Raises:
-            ValueError: a crop is mirrored or turned, as augmentation makes them.
+            ConfigError: a crop is mirrored or turned, as augmentation makes them.
         """
         keypoints, scores = decoded
         packed = torch.cat((keypoints.float(), scores.float()[..., None]), dim=-1).cpu().numpy()
         samples = []
         for sample, prediction in zip(data_samples.to('cpu'), packed):
             if sample.get('flip') or sample.get('bbox_rotation'):
-                raise ValueError(
+                raise ConfigError(
                     f'TopdownPoseEstimator: the crop of {sample.get("img_path")} is mirrored or turned, predictions on it do not '
                     'belong to the image; take RandomFlip and RandomBBoxTransform out of the pipeline of evaluation.'
                 )

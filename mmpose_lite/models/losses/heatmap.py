@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.losses.reduction import check_reduction, check_shapes, reduce_loss
 from mmpose_lite.registry import LOSSES
 
@@ -117,11 +118,12 @@ class KeypointOHKMMSELoss(nn.Module):
             avg_factor: divide the sum over samples by this instead of by B.
 
         Raises:
-            ValueError: the shapes do not fit together, or K < topk.
+            ConfigError: K < topk.
+            ValueError: the shapes do not fit together.
         """
         check_shapes('KeypointOHKMMSELoss', pred, target)
         if pred.shape[1] < self.topk:
-            raise ValueError(f'KeypointOHKMMSELoss: `topk` must be at most the {pred.shape[1]} keypoints, got {self.topk}.')
+            raise ConfigError(f'KeypointOHKMMSELoss: `topk` must be at most the {pred.shape[1]} keypoints, got {self.topk}.')
         loss = functional.mse_loss(pred, target, reduction='none').mean(dim=(2, 3))
         if self.use_target_weight:
             loss = loss * _keypoint_weight('KeypointOHKMMSELoss', target, weight).flatten(1).square()

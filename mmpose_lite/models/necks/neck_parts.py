@@ -6,13 +6,14 @@ from typing import Any
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import NECKS
 
 
 def check_num_maps(owner: str, feats: Sequence[Tensor], num: int) -> None:
-    """Raise ValueError unless there are `num` maps, one for each of the owner's `in_channels`."""
+    """Raise ConfigError unless there are `num` maps, one for each of the owner's `in_channels`."""
     if len(feats) != num:
-        raise ValueError(
+        raise ConfigError(
             f'{owner}: `in_channels` has {num} entries, the backbone gives {len(feats)} maps; check its `out_indices`.'
         )
 

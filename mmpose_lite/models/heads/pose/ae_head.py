@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmpose_lite.codecs.pose_groups import PoseGroups
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.backbones.resnet import BasicBlock
 from mmpose_lite.models.backbones.training import init_he
 from mmpose_lite.models.base import BaseModule
@@ -93,14 +94,14 @@ class TagHead(BaseModule):
                 `loss_mask` (B, h, w), 0 in the cells that are left out of the loss of the heatmaps; of any size.
 
         Raises:
-            ValueError: there is no mask, or the finest maps do not have the codec's size.
+            ConfigError: there is no mask, or the finest maps do not have the codec's size.
         """
         name, K = type(self).__name__, self.meta.num_keypoints
         mask = loss_mask_of(name, data_samples)[:, None].float()
         outputs = [output.float() for output in self.outputs(feats)]  # targets and differences are small: not in bfloat16
         size = (outputs[-1].shape[3], outputs[-1].shape[2])
         if size != self.codec.heatmap_size:
-            raise ValueError(
+            raise ConfigError(
                 f'{name}: the finest maps must be {self.codec.heatmap_size} (w, h), `codec.heatmap_size`, got {size}; check it '
                 'and the size of the input.'
             )

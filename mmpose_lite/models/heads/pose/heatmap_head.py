@@ -85,8 +85,7 @@ class HeatmapHead(BaseModule):
             data_samples: one instance per image, with `keypoints_input` (M, K, 2) in input px and `keypoints_visible` (M, K).
 
         Raises:
-            RuntimeError: the head has no codec.
-            ValueError: the maps do not fit the codec's or the instances.
+            ConfigError: the head has no codec, or the maps do not fit it.
         """
         pred = self.forward(feats).float()  # targets and their differences are small: not in bfloat16
         keypoints, visible = data_samples.keypoints_input, data_samples.keypoints_visible
@@ -121,7 +120,7 @@ class HeatmapHead(BaseModule):
 
     def _codec(self) -> Any:
         if self.codec is None:
-            raise RuntimeError(
+            raise ConfigError(
                 'HeatmapHead: `codec` must be given for loss and predict, got None; for example '
                 "codec=dict(type='HeatmapCodec', input_size=(192, 256), heatmap_size=(48, 64))."
             )

@@ -71,8 +71,7 @@ class MultiStageHead(BaseModule):
             data_samples: one instance per image, with `keypoints_input` (M, K, 2) in input px and `keypoints_visible` (M, K).
 
         Raises:
-            RuntimeError: the head has no codec.
-            ValueError: the maps do not fit the codec's or the instances.
+            ConfigError: the head has no codec, or the maps do not fit it.
         """
         preds = [pred.float() for pred in self.forward(feats)]  # targets and differences are small: not in bfloat16
         keypoints, visible = data_samples.keypoints_input, data_samples.keypoints_visible
@@ -95,7 +94,7 @@ class MultiStageHead(BaseModule):
         if heatmaps.ndim == 5 and self.level_indices is not None and max(self.level_indices) < heatmaps.shape[1]:
             return [heatmaps[:, level] for level in self.level_indices]
         levels = 'one level' if heatmaps.ndim == 4 else f'{heatmaps.shape[1]} levels'
-        raise ValueError(
+        raise ConfigError(
             f'{type(self).__name__}: `level_indices` must name the level of `codec` that each of the {num_outputs} sets of '
             f'heatmaps learns, or be None for a codec with one level; the codec has {levels}, got {self.level_indices}.'
         )
@@ -125,12 +124,12 @@ class MultiStageHead(BaseModule):
 
     def _codec(self) -> Any:
         if self.codec is None:
-            raise RuntimeError(f'{type(self).__name__}: `codec` must be given for loss and predict, got None.')
+            raise ConfigError(f'{type(self).__name__}: `codec` must be given for loss and predict, got None.')
         return self.codec
 
     def _check_feats(self, feats: Sequence[Tensor], expected: int) -> None:
         if len(feats) != expected:
-            raise ValueError(
+            raise ConfigError(
                 f'{type(self).__name__}: needs {expected} maps of the backbone or neck, got {len(feats)}; '
                 'check that both have the same number of stages.'
             )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mmpose_lite.codecs.pose_groups import PoseGroups
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.pose.heatmap_layers import deconv_layers, init_normal
 from mmpose_lite.models.heads.pose.whole_images import loss_mask_of
@@ -92,7 +93,7 @@ class FieldHead(BaseModule):
                 `loss_mask` (B, H, W), 0 in the cells that are left out of every loss.
 
         Raises:
-            ValueError: there is no mask, or the maps do not fit the codec's or the mask.
+            ConfigError: there is no mask, or the maps do not fit the codec's or the mask.
         """
         mask = loss_mask_of(type(self).__name__, data_samples)
         maps = self.forward(feats)
@@ -111,7 +112,7 @@ class FieldHead(BaseModule):
     ) -> Tensor:
         expected = (*target.shape[:1], *target.shape[2:])
         if preds[0].shape != target.shape or tuple(mask.shape) != expected:
-            raise ValueError(
+            raise ConfigError(
                 f'{type(self).__name__}: maps, targets and mask must have one size, got maps {tuple(preds[0].shape)}, targets '
                 f'{tuple(target.shape)} and mask {tuple(mask.shape)}; check `codec.heatmap_size` (w, h), the stride of the '
                 'network and `mask_size` of GenerateLossMask.'

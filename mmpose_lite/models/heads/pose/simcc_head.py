@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.pose.heatmap_head import HeatmapHead
 from mmpose_lite.models.keypoint_channels import keypoint_channels
@@ -173,7 +174,7 @@ class SimCCHead(CoordinateClassificationHead):
 def check_map_size(owner: str, maps: Tensor, size: tuple[int, int]) -> None:
     """Raise ValueError unless maps (B, C, H, W) have the size (w, h)."""
     if (maps.shape[3], maps.shape[2]) != tuple(size):
-        raise ValueError(
+        raise ConfigError(
             f'{owner}: its linear layers read maps of (w, h) = {tuple(size)} cells, got {(maps.shape[3], maps.shape[2])}. '
             "Set `in_featuremap_size` to the codec's input_size divided by the stride of the backbone."
         )

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.structures import SampleBatch
 
 
@@ -13,10 +14,10 @@ def loss_mask_of(owner: str, data_samples: SampleBatch) -> Tensor:
         data_samples: the batch.
 
     Raises:
-        ValueError: there is no mask.
+        ConfigError: there is no mask.
     """
     if 'loss_mask' not in data_samples:
-        raise ValueError(
+        raise ConfigError(
             f'{owner}: `data_samples` must have a loss_mask, got {data_samples.keys()} alone. Put '
             "dict(type='GenerateLossMask', mask_size=(w, h)) before PackPoseInputs in the pipeline; where nothing is to be "
             'left out it is 1 everywhere.'
