@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from mmpose_lite.models.backbones.training import init_he
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.necks.neck_parts import check_num_maps
 from mmpose_lite.registry import NECKS
 
 
@@ -45,11 +46,7 @@ class CPNGlobalNet(BaseModule):
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return maps (B, out_channels, H, W) of the sizes of `feats`, finest first."""
-        if len(feats) != len(self.laterals):
-            raise ValueError(
-                f'CPNGlobalNet: `in_channels` has {len(self.laterals)} entries, the backbone gives {len(feats)} maps; '
-                'check its `out_indices`.'
-            )
+        check_num_maps('CPNGlobalNet', feats, len(self.laterals))
         outs = [self.laterals[-1](feats[-1])]
         for i in reversed(range(len(self.upsamples))):
             larger = interpolate(outs[0], size=feats[i].shape[-2:], mode='bilinear', align_corners=True)
