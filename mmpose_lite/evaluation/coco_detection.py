@@ -14,7 +14,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from mmpose_lite.evaluation.coco_boxes import STAT_NAMES, DetectionScores, coco_detection_scores, coco_objects
-from mmpose_lite.evaluation.report import examples, mismatch, text_table
+from mmpose_lite.evaluation.detections import check_detections, tell_missed
+from mmpose_lite.evaluation.report import text_table
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.categories import labels_of_categories
@@ -130,7 +131,8 @@ class CocoDetectionMetric(BaseMetric):
             is_voc = self.ann_file.suffix == '.txt'
             self._content = read_voc(self.ann_file) if is_voc else json.loads(self.ann_file.read_bytes())
         labels = labels_of_categories(self._content.get('categories', ()), meta, where=str(self.ann_file))
-        self._check(results, meta)
+        image_ids = {image['id'] for image in self._content['images']}
+        check_detections('CocoDetectionMetric', results, image_ids, meta, self.ann_file)
         detections = {metric: _coco_results(results, metric) for metric in self.metrics}
         if self.outfile_prefix is not None:
             self._write(detections, {label: category for category, label in labels.items()})
@@ -163,48 +165,14 @@ class CocoDetectionMetric(BaseMetric):
             )
         return ClassMeta.load(self.dataset_meta['class_meta'])
 
-    def _check(self, results: Sequence[Mapping[str, Any]], meta: ClassMeta) -> None:
-        """Raise ValueError unless all predictions are finite, of the dataset's classes and of the file's images."""
-        broken = [r['img_id'] for r in results if not (np.isfinite(r['bboxes']).all() and np.isfinite(r['scores']).all())]
-        if broken:
-            raise ValueError(
-                f'CocoDetectionMetric: predicted boxes and scores must be finite; NaN or infinity in {len(broken)} of '
-                f'{len(results)} images, ids {examples(broken)}. The network has diverged or its checkpoint is broken.'
-            )
-        known = {image['id'] for image in self._content['images']}
-        seen = [r['img_id'] for r in results]
-        unknown = list(dict.fromkeys(i for i in seen if i not in known))
-        wrong = sorted({int(v) for r in results for v in r['labels'][(r['labels'] < 0) | (r['labels'] >= meta.num_classes)]})
-        rows, advice = [], []
-        if unknown:
-            both = f'predicted {examples(unknown)}; ann_file {examples(known)}'
-            rows.append(('image ids', f'{len(set(seen))}, {len(unknown)} of them unknown', len(known), both))
-            advice.append('evaluate with the `ann_file` of the dataset that was predicted')
-        if wrong:
-            rows.append(('labels', examples(wrong), f'0 ... {meta.num_classes - 1} ({meta.name})', ''))
-            advice.append('give the heads as many classes as `meta` has')
-        if rows:
-            raise mismatch(
-                'CocoDetectionMetric: the predictions do not belong to the annotations.',
-                rows,
-                reference=f'ann_file {self.ann_file}',
-                advice='; '.join(advice) + '.',
-            )
-
     def _check_truth(self, results: Sequence[Mapping[str, Any]], truth: Mapping[str, list[dict]]) -> None:
-        images = list(dict.fromkeys(a['image_id'] for a in truth['annotations'] if not a['iscrowd']))
-        if not images:
+        with_objects = [a['image_id'] for a in truth['annotations'] if not a['iscrowd']]
+        if not with_objects:
             raise ValueError(
                 f'CocoDetectionMetric: {self.ann_file} has no object of the classes that is not a crowd, so there is nothing to '
                 'compare with. Use `format_only=True` to write results only.'
             )
-        seen = {r['img_id'] for r in results}
-        missed = [i for i in images if i not in seen]
-        if missed:
-            MMLogger.get_current_instance().warning(
-                f'CocoDetectionMetric: {len(missed)} of {len(images)} images with objects of {self.ann_file} were not predicted; '
-                f'their objects count as missed; image ids {examples(missed)}.'
-            )
+        tell_missed('CocoDetectionMetric', results, with_objects, self.ann_file)
 
     def _write(self, detections: Mapping[str, Sequence[Mapping[str, Any]]], category_of: Mapping[int, int]) -> None:
         for metric, found in detections.items():

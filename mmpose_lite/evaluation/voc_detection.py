@@ -11,6 +11,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmpose_lite.evaluation.detections import check_detections, tell_missed
 from mmpose_lite.evaluation.report import text_table
 from mmpose_lite.ops.iou import pairwise_iou
 from mmpose_lite.registry import METRICS
@@ -60,7 +61,9 @@ class VOCMetric(BaseMetric):
         prefix: first part of the keys.
 
     Raises:
-        ValueError: an option is unknown, or predictions are of images that the list does not name.
+        ValueError: an option is unknown; or, when evaluating, predictions are not finite or do not belong to the list (image ids,
+            labels).
+        FileNotFoundError: there is no `ann_file`.
     """
 
     default_prefix = 'voc'
@@ -83,6 +86,10 @@ class VOCMetric(BaseMetric):
                 f'VOCMetric: `eval_mode` must be one of {EVAL_MODES} and `iou_thr` in (0, 1), got {eval_mode!r}, {iou_thr}.'
             )
         self.ann_file = Path(os.path.join(data_root, ann_file))
+        if not self.ann_file.is_file():
+            raise FileNotFoundError(
+                f'VOCMetric: `ann_file` {str(self.ann_file)!r} does not exist (data_root={data_root!r}, ann_file={ann_file!r}).'
+            )
         self.iou_thr = iou_thr
         self.eval_mode = eval_mode
         self.classwise = classwise
@@ -91,7 +98,8 @@ class VOCMetric(BaseMetric):
         """Keep the predicted objects of each data sample: `img_id`, and `bboxes`, `scores`, `labels` of `pred_instances`."""
         for sample in data_samples:
             found = sample['pred_instances']
-            self.results.append((sample['img_id'], *(np.asarray(found[key]) for key in ('bboxes', 'scores', 'labels'))))
+            arrays = {key: np.asarray(found[key]) for key in ('bboxes', 'scores', 'labels')}
+            self.results.append(dict(img_id=sample['img_id'], **arrays))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the figures by their keys; logs a table of the classes."""
@@ -100,9 +108,7 @@ class VOCMetric(BaseMetric):
         meta = ClassMeta.load(self.dataset_meta['class_meta'])
         content = read_voc(self.ann_file)
         labels = labels_of_categories(content['categories'], meta, where=str(self.ann_file))
-        unknown = sorted({result[0] for result in results} - {image['id'] for image in content['images']})
-        if unknown:
-            raise ValueError(f'VOCMetric: {len(unknown)} predicted images are not in {self.ann_file}, for example {unknown[:5]}.')
+        check_detections('VOCMetric', results, {image['id'] for image in content['images']}, meta, self.ann_file)
         objects = _objects_of(content['annotations'], labels)
         rows, scores = [], {}
         for k, name in enumerate(meta.classes):
@@ -114,16 +120,21 @@ class VOCMetric(BaseMetric):
             rows.append((name, num_objects, len(is_true), f'{scores[name]:.4f}' if num_objects else 'no such objects'))
         if not scores:
             raise ValueError(f'VOCMetric: {self.ann_file} has no object of the classes that is not difficult.')
+        with_objects = [image_id for (image_id, _), (_, difficult) in objects.items() if not difficult.all()]
+        tell_missed('VOCMetric', results, with_objects, self.ann_file)
         header = ('class', 'objects', 'predicted', f'AP{100 * self.iou_thr:.0f}')
         MMLogger.get_current_instance().info(text_table(header, rows, title=f'VOCMetric ({self.eval_mode})'))
         figures = dict(mAP=float(np.mean(list(scores.values()))))
         return figures | ({f'AP.{name}': value for name, value in scores.items()} if self.classwise else {})
 
-    def _ranked(self, results: Sequence[tuple], objects: Mapping[Any, tuple[np.ndarray, np.ndarray]], label: int) -> np.ndarray:
+    def _ranked(
+        self, results: Sequence[Mapping[str, Any]], objects: Mapping[Any, tuple[np.ndarray, np.ndarray]], label: int
+    ) -> np.ndarray:
         """Return (D,) whether each detection of a class is right, the best score of all images first; those that do not count are
         left out."""
         outcomes: list[tuple[float, bool]] = []
-        for image_id, bboxes, scores, labels in results:
+        for result in results:
+            image_id, bboxes, scores, labels = (result[key] for key in ('img_id', 'bboxes', 'scores', 'labels'))
             rows = np.flatnonzero(labels == label)
             rows = rows[np.argsort(-scores[rows], kind='stable')]
             truth, difficult = objects.get(image_id, (np.zeros((0, 4), np.float32), np.zeros(0, bool)))

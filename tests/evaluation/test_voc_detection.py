@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 
 from mmpose_lite.evaluation.voc_detection import voc_average_precision
 from mmpose_lite.registry import METRICS
@@ -79,12 +80,31 @@ def test_against_cocoeval_at_one_iou(tmp_path: Path) -> None:
     assert ours == pytest.approx(theirs, abs=0.01)
 
 
+def test_images_that_were_not_predicted_are_told_and_count_as_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', warnings.append)
+    write_voc(tmp_path, {'1': [('dog', (1, 1, 20, 20), 0)], '2': [('dog', (1, 1, 20, 20), 0)], '3': []})
+    ours = evaluate(build(tmp_path), [found(1, [(0, (0, 0, 20, 20), 0.9)])])
+    assert ours['voc/mAP'] == pytest.approx(0.5)
+    assert len(warnings) == 1
+    assert warnings[0].startswith('VOCMetric: 1 of 2 images with objects')
+
+
 def test_errors(tmp_path: Path) -> None:
     write_voc(tmp_path)
     with pytest.raises(ValueError, match=r"`eval_mode` must be one of \('area', '11points'\) .* got 'mean', 0.5"):
         build(tmp_path, eval_mode='mean')
-    with pytest.raises(ValueError, match=r'1 predicted images are not in .*test.txt, for example \[9\]'):
+    box = (1.0, 1, 5, 5)
+    with pytest.raises(ValueError, match=r'VOCMetric: the predictions do not belong .*(?s:.*)image ids.* predicted 9;'):
         evaluate(build(tmp_path), [found(9, [])])
+    with pytest.raises(ValueError, match=r'(?s)VOCMetric: the predictions do not belong .*labels .* 2 .*as many classes'):
+        evaluate(build(tmp_path), [found(1, [(2, box, 0.5)])])
+    with pytest.raises(
+        ValueError, match='VOCMetric: predicted boxes and scores must be finite; NaN or infinity in 1 of 1 images'
+    ):
+        evaluate(build(tmp_path), [found(1, [(0, box, np.nan)])])
+    with pytest.raises(FileNotFoundError, match=r"VOCMetric: `ann_file` '.*val.txt' does not exist"):
+        build(tmp_path, ann_file='ImageSets/Main/val.txt')
     metric = build(tmp_path)
     metric.dataset_meta = None
     with pytest.raises(RuntimeError, match="`dataset_meta` has no 'class_meta'"):

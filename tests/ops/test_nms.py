@@ -512,7 +512,6 @@ def test_multiclass_options_and_edges() -> None:
     scores = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
     nms = build(dict(type='HardNMS'))
     assert multiclass_nms(boxes, scores, nms, score_thr=0.5).labels.tolist() == [0, 1]
-    assert multiclass_nms(boxes, scores, nms, score_thr=0.5, class_agnostic=True).labels.tolist() == [0]
     assert multiclass_nms(boxes, scores, build(dict(type='HardNMS', max_num=1)), score_thr=0.0).indices.tolist() == [0]
     assert [len(part) for part in multiclass_nms(boxes, scores, nms, score_thr=0.95)] == [0] * 4
     assert [len(part) for part in multiclass_nms(boxes[:0], scores[:0], nms, score_thr=0.0)] == [0] * 4

@@ -23,7 +23,6 @@ def multiclass_nms(
     nms: Suppression,
     *,
     score_thr: float,
-    class_agnostic: bool = False,
     pred_ious: Tensor | None = None,
     variances: Tensor | None = None,
     densities: Tensor | None = None,
@@ -35,7 +34,6 @@ def multiclass_nms(
         scores: (N, C), without the background.
         nms: the suppression; its `max_num` is the most detections of the image.
         score_thr: candidates score more.
-        class_agnostic: suppress across classes, too.
         pred_ious: (N,) or (N, C); for the extras see `Suppression`.
         variances: (N, 4) or (N, C, 4).
         densities: (N,) or (N, C).
@@ -57,7 +55,7 @@ def multiclass_nms(
     kept = nms(
         of_candidates(boxes_xyxy, 1),
         scores[rows, labels],
-        None if class_agnostic else labels,
+        labels,
         pred_ious=None if pred_ious is None else of_candidates(pred_ious, 0),
         variances=None if variances is None else of_candidates(variances, 1),
         densities=None if densities is None else of_candidates(densities, 0),
