@@ -1,4 +1,4 @@
-"""Boxes from one frame to another."""
+"""Boxes from one frame to another, and which of them are any."""
 
 # Letters: N boxes.
 from collections.abc import Sequence
@@ -34,6 +34,11 @@ def boxes_to_input(boxes_image: Tensor, warp_matrix: Sequence[Sequence[float]]) 
         ValueError: see there.
     """
     return _scaled(boxes_image, *_axes('boxes_to_input', warp_matrix))
+
+
+def has_area(boxes_xyxy: Tensor) -> Tensor:
+    """Return (...) bool: which boxes (..., 4) are wider and higher than 0; those with a NaN are not."""
+    return (boxes_xyxy[..., 2:] > boxes_xyxy[..., :2]).all(dim=-1)
 
 
 def _axes(owner: str, matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, float], tuple[float, float]]:

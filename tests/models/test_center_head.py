@@ -105,6 +105,10 @@ def test_peaks_by_a_loop() -> None:
         assert kept.scores.tolist() == pytest.approx([score for score, *_ in best])
         assert kept.labels.tolist() == [c for _, c, _ in best]
         torch.testing.assert_close(kept.boxes, torch.tensor([box for *_, box in best]))
+    alone = CenterMaps((torch.zeros(1, 3, 6, 7).index_fill(2, torch.tensor(2), 0.5),), (raw.sizes[0][:1],), (raw.offsets[0][:1],))
+    alone.scores[0][0, :, 2, 4] = 0.9  # of each class one peak in its row, and the cells too far from it to be lower
+    (few,) = build(local_maximum_kernel=13, topk=50).candidates(alone, det_batch([[]], size=(28, 24)))
+    assert head.suppress(few).scores.tolist() == pytest.approx([0.9] * 3), 'what is no peak is no object'
     fewer = build(nms=dict(type='HardNMS', iou_threshold=0.01)).suppress(found[0])
     assert len(fewer.scores) < 5
 

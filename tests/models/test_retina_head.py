@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates
 from mmpose_lite.models.heads.dense.retina_head import RetinaHead, RetinaMaps
 from mmpose_lite.registry import HEADS, MODELS
 from tests.det_batches import det_batch, iou, slow_decode, slow_nms
@@ -127,6 +128,22 @@ def test_everything_learns_without_waiting_and_without_objects() -> None:
         assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
         assert (losses['loss_bbox'] > 0) == bool(boxes[0])
         assert head.retina_cls.weight.grad.any()
+
+
+@pytest.mark.parametrize('head', ['RetinaHead', 'CenterNetHead'])
+def test_boxes_of_which_nothing_is_left_are_no_objects(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = dict(head_cfg(), in_channels=4, feat_channels=4)
+    if head == 'CenterNetHead':
+        losses = {f'loss_{name}': dict(type='L1Loss') for name in ('center_heatmap', 'wh', 'offset')}
+        cfg = dict(type=head, in_channels=4, feat_channels=4, **losses)
+    backbone = dict(type='ResNet', depth=18, stem_channels=4, base_channels=4, out_indices=(1, 2))
+    neck = dict(type='FPN', in_channels=(8, 16), out_channels=4, num_outs=2)
+    model = MODELS.build(dict(type='SingleStageDetector', meta=dict(classes=['a']), backbone=backbone, neck=neck, bbox_head=cfg))
+    boxes = torch.tensor([[50.0, 4, 50, 20], [4, 4, 20, 20], [30, 9, 20, 19]])  # at the border, whole, and inside out
+    found = DenseCandidates(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3).long())
+    monkeypatch.setattr(model.bbox_head, 'candidates', lambda raw, samples: [found])
+    (sample,) = model.eval()(torch.randn(1, 3, 48, 64), det_batch([[]], size=SIZE), mode='predict')
+    assert sample.pred_instances.bboxes.tolist() == [[4, 4, 20, 20]]
 
 
 def test_the_whole_detector_learns_one_image_by_heart() -> None:

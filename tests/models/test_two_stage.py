@@ -186,6 +186,10 @@ def test_a_test_with_flips_and_scales_joins_the_boxes_of_all_passes() -> None:
         torch.testing.assert_close(seen[image].boxes[: len(plain[image].boxes)], plain[image].boxes)
         h, w = samples.metainfo[image]['ori_shape']
         assert (seen[image].boxes <= torch.tensor([w, h, w, h])).all()
+    padding = (seen[1].boxes[..., 2:] <= seen[1].boxes[..., :2]).any(dim=-1)
+    assert padding.sum() > 10  # of mirrored passes, whose padding lies at the left
+    assert torch.equal(seen[1].scores == -torch.inf, padding)
+    assert (joined[1].pred_instances.bboxes[:, 2:] > joined[1].pred_instances.bboxes[:, :2]).all()
     # The mirrored pass alone is the plain one of a mirrored image.
     seen.clear()
     model.scales, model.flip_test = (1.0,), True

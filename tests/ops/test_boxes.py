@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from mmpose_lite.ops.boxes import boxes_to_image, boxes_to_input
+from mmpose_lite.ops.boxes import boxes_to_image, boxes_to_input, has_area
 
 
 def test_scaled_shifted_and_mirrored() -> None:
@@ -30,3 +30,8 @@ def test_into_the_input_and_back() -> None:
 def test_what_no_box_can_follow_is_refused(function: Callable[..., torch.Tensor], matrix: list[list[float]]) -> None:
     with pytest.raises(ValueError, match=rf'{function.__name__}: `warp_matrix` must scale, shift and flip only'):
         function(torch.zeros(1, 4), matrix)
+
+
+def test_boxes_without_an_area_are_none() -> None:
+    boxes = torch.tensor([[0.0, 0, 1, 1], [3, 0, 3, 4], [0, 5, 4, 4], [0, 0, torch.nan, 1]])
+    assert has_area(boxes[None]).tolist() == [[True, False, False, False]]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmpose_lite.models.base import BaseModel
 from mmpose_lite.models.necks import build_neck
-from mmpose_lite.ops.boxes import boxes_to_image
+from mmpose_lite.ops.boxes import boxes_to_image, has_area
 from mmpose_lite.registry import BACKBONES, HEADS, MODELS, PREPROCESSORS
 from mmpose_lite.structures import ClassMeta, DetDataSample, SampleBatch
 
@@ -74,7 +74,9 @@ class SingleStageDetector(BaseModel):
     def _predict(self, raw: Any, data_samples: SampleBatch) -> list[DetDataSample]:
         samples = []
         for found, metainfo in zip(self.bbox_head.candidates(raw, data_samples), data_samples.metainfo):
-            kept = self.bbox_head.suppress(found._replace(boxes=boxes_to_image(found.boxes, metainfo['warp_matrix'])))
+            boxes = boxes_to_image(found.boxes, metainfo['warp_matrix'])
+            scores = found.scores.where(has_area(boxes), -torch.inf)  # cells on padding find boxes beyond the border
+            kept = self.bbox_head.suppress(found._replace(boxes=boxes, scores=scores))
             sample = DetDataSample(metainfo=metainfo)
             sample.pred_instances = InstanceData(
                 bboxes=kept.boxes.cpu().numpy(), scores=kept.scores.cpu().numpy(), labels=kept.labels.cpu().numpy()

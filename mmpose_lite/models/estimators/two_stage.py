@@ -14,7 +14,7 @@ from mmpose_lite.models.base import BaseModel
 from mmpose_lite.models.estimators.views import views
 from mmpose_lite.models.heads.roi.candidates import Candidates
 from mmpose_lite.models.necks import build_neck
-from mmpose_lite.ops.boxes import boxes_to_input
+from mmpose_lite.ops.boxes import boxes_to_input, has_area
 from mmpose_lite.ops.masks import paste_masks
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import BACKBONES, HEADS, MODELS, PREPROCESSORS
@@ -171,14 +171,14 @@ def in_range(boxes_xyxy: Tensor, valid_range: Range) -> Tensor:
 
 def _joined(passes: Sequence[_Pass], data_samples: SampleBatch) -> list[Candidates]:
     """Return the candidates of all passes, of each image, px of the original image; minus infinity is the score of those that
-    are not in the range of their pass."""
+    are not in the range of their pass, or of which nothing lies in the image: a mirrored input has its padding at the left."""
     joined = []
     for i, metainfo in enumerate(data_samples.metainfo):
         parts = []
         for p in passes:
             found = p.found[i].to_image(p.metainfo[i])
             boxes = clip_boxes(found.boxes, metainfo['ori_shape'])
-            valid = in_range(boxes, p.valid_range)  # (P, C), or (P,) of boxes that all classes share
+            valid = in_range(boxes, p.valid_range) & has_area(boxes)  # (P, C), or (P,) of boxes that all classes share
             scores = found.scores.where(valid if valid.ndim == 2 else valid[:, None], -torch.inf)
             parts.append(found._replace(boxes=boxes, scores=scores))
         joined.append(Candidates.joined(parts))

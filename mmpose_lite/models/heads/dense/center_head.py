@@ -184,7 +184,8 @@ class CenterNetHead(BaseModule):
         (scores,), (sizes,), (offsets,) = (tuple(x.float() for x in maps) for maps in raw)
         H, W = scores.shape[2:]
         kernel = self.local_maximum_kernel
-        peaks = scores * (functional.max_pool2d(scores, kernel, stride=1, padding=kernel // 2) == scores)
+        is_peak = functional.max_pool2d(scores, kernel, stride=1, padding=kernel // 2) == scores
+        peaks = scores.where(is_peak, -torch.inf)
         best, where = peaks.flatten(1).topk(min(self.topk, peaks[0].numel()), dim=1)
         labels, cells = where // (H * W), where % (H * W)
         corners = torch.stack([cells % W, cells // W], dim=-1)
@@ -195,8 +196,8 @@ class CenterNetHead(BaseModule):
     def suppress(self, found: DenseCandidates) -> Detections:
         """Return the candidates of an image, best first; with `nms` what is kept of them."""
         if self.nms is None:
-            every = torch.arange(len(found.scores), device=found.scores.device)
-            return Detections(found.boxes, found.scores, found.labels, every)
+            rows = (found.scores > -torch.inf).nonzero().squeeze(1)
+            return Detections(found.boxes[rows], found.scores[rows], found.labels[rows], rows)
         return found.suppress(self.nms)
 
 
