@@ -87,6 +87,21 @@ def test_variant(path: Path) -> None:
     assert changed <= {'channels'}, changed
 
 
+SIZES_OF_DATA = dict(pennfudan=119)  # images to train on, where the config says which
+
+
+@pytest.mark.parametrize('path', WHOLE, ids=lambda path: path.stem)
+def test_no_batch_of_one_image_reaches_the_mean_of_a_map(path: Path) -> None:
+    """Batch norm cannot learn from one value, so an epoch must not end with one image."""
+    cfg = load_config(path)
+    if cfg.model.decode_head.type not in ('ASPPHead', 'DepthwiseSeparableASPPHead', 'PSPHead'):
+        return
+    loader = cfg.train_dataloader
+    number = SIZES_OF_DATA.get(Path(cfg.data_root).name)
+    known = number is not None and number % loader.batch_size != 1
+    assert loader.sampler.type == 'InfiniteSampler' or loader.get('drop_last') or known
+
+
 @pytest.mark.parametrize('path', WHOLE, ids=lambda path: path.stem)
 def test_config(path: Path, tmp_path: Path) -> None:
     cfg = load(path, tmp_path)

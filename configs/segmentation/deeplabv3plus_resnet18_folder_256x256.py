@@ -30,5 +30,6 @@ model = dict(
     ),
 )
 
+train_dataloader = dict(drop_last=True)  # the batch norm of the map's mean cannot learn from a last batch of one image
 default_hooks = dict(checkpoint=dict(interval={{_base_.num_epochs}}))
 randomness = dict(seed=0)

@@ -162,6 +162,7 @@ def test_scales_are_averaged() -> None:
     expected = (x.softmax(dim=1) + functional.interpolate(half, size=(8, 12), mode='bilinear')) / 2
     torch.testing.assert_close(model.scores(x), expected)
     assert [size[2:] for size in model.decode_head.sizes] == [(4, 6), (8, 12)]
+    assert pixels(scales=(0.05,)).scores(x).shape == x.shape, 'an image keeps one pixel'
 
 
 @pytest.mark.parametrize(('threshold', 'expected'), [(0.5, [[0, 1, 1, 0]]), (0.7, [[0, 0, 1, 0]])])
@@ -174,18 +175,19 @@ def test_one_channel_is_compared_with_the_threshold(flip_test: bool, threshold: 
     assert sample.pred_seg_map.tolist() == expected
 
 
-def test_predictions_come_back_to_the_size_of_the_image() -> None:
+@pytest.mark.parametrize(('scale', 'rows', 'margin'), [(1.0, 20, 2), (0.5, 14, 4)])  # what edges do not blur
+def test_predictions_come_back_to_the_size_of_the_image(scale: float, rows: int, margin: int) -> None:
     """The input is an image of 40 x 20 px (w x h) at half size, and black below it."""
-    model = pixels()
+    model = pixels(scales=(scale,))
     x = torch.zeros(1, 3, 16, 20)
     x[0, 0] = 1.0  # class 0
     x[0, 1, :10, 10:] = 2.0  # right half of the image: class 1
     x[0, 2, 10:] = 9.0  # below the image, and not of it
     (sample,) = model(x, batch(1, labels=False, ori_shape=(20, 40), img_shape=(10, 20)), mode='predict')
     assert sample.pred_seg_map.shape == (20, 40)
-    assert (sample.pred_seg_map[:, :18] == 0).all()
-    assert (sample.pred_seg_map[:, 22:] == 1).all()
-    assert not (sample.pred_seg_map == 2).any()
+    assert (sample.pred_seg_map[:rows, : 20 - margin] == 0).all()
+    assert (sample.pred_seg_map[:rows, 20 + margin :] == 1).all()
+    assert not (sample.pred_seg_map[:rows] == 2).any()
     assert 'gt_seg_map' not in sample
 
 

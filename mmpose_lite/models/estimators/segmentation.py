@@ -192,12 +192,12 @@ class EncoderDecoder(BaseModel):
         passes = len(self.scales) * (2 if self.flip_test else 1)
         total: Tensor | None = None
         for scale in self.scales:
-            size = [round(side * scale) for side in inputs.shape[2:]]
+            size = [max(1, round(side * scale)) for side in inputs.shape[2:]]
             scaled = resize(inputs, size)
             for mirrored in (False, True) if self.flip_test else (False,):
                 logits = self.logits(scaled.flip(-1) if mirrored else scaled)
                 if passes == 1 and logits.shape[1] > 1:
-                    return logits
+                    return resize(logits, inputs.shape[2:])
                 probs = logits.softmax(dim=1) if logits.shape[1] > 1 else logits.sigmoid()
                 if mirrored:
                     probs = probs.flip(-1)
