@@ -10,7 +10,7 @@ from torch.nn import functional
 from mmpose_lite.models.assign import Assignment, Objects
 from mmpose_lite.models.heads.roi.base_bbox_head import BoxOutput
 from mmpose_lite.models.heads.roi.bbox_head import ConvFCBBoxHead
-from mmpose_lite.models.heads.roi.candidates import join_rois
+from mmpose_lite.models.heads.roi.candidates import join_rois, shapes_of_rois
 from mmpose_lite.models.heads.roi.sampling import positives, sample_rois
 from mmpose_lite.ops.iou import aligned_iou
 from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS
@@ -250,6 +250,26 @@ def test_gradients_with_and_without_objects(boxes: list) -> None:
     if not any(boxes):
         assert losses['loss_bbox'] == 0
         assert head.bbox_head.fc_reg.weight.grad.abs().sum() == 0
+
+
+def test_small_objects_weigh_more() -> None:
+    samples = det_batch(BOXES, labels=LABELS, img_shapes=[(48, 64), (24, 32)])
+    plain, weighted = box_head(), box_head(small_box_weight=True)
+    assigner = make('MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5)
+    sampler = make('RandomSampler', num=32, pos_fraction=0.5)
+    sample = sample_rois(proposals(), Objects.of(samples), assigner, sampler)
+    raw = BoxOutput(torch.randn(len(sample.rois), C + 1), torch.randn(len(sample.rois), 4 * C))
+    expected = 0.0
+    for row in sample.is_positive.nonzero()[:, 0].tolist():
+        (x1, y1, x2, y2), (h, w) = sample.gt_boxes[row].tolist(), ((48, 64), (24, 32))[int(sample.rois[row, 0])]
+        alone = sample._replace(is_positive=torch.arange(len(sample.rois)) == row)
+        expected += (2 - (x2 - x1) * (y2 - y1) / (w * h)) * plain.loss(raw, alone)['loss_bbox'].item()
+    ours = weighted.loss(raw, sample, shapes_of_rois(samples, sample.rois))
+    assert ours['loss_bbox'].item() == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match=r'`image_shapes` \(R, 2\) must be given with `small_box_weight`'):
+        weighted.loss(raw, sample)
+    losses = build(bbox_head=BBOX_HEAD | dict(small_box_weight=True)).loss(feats(), proposals(), samples)
+    assert losses['loss_bbox'] > 0
 
 
 ON_DELTAS = ['L1Loss', 'MSELoss', 'SmoothL1Loss', 'BalancedL1Loss', 'GHMR']

@@ -346,6 +346,8 @@ def test_boxes_that_do_not_touch_are_drawn_together(name: str) -> None:
 def test_small_boxes_count_up_to_twice() -> None:
     sizes = torch.tensor([[0.0, 0.0, 640.0, 480.0], [0.0, 0.0, 320.0, 240.0], [3.0, 3.0, 3.0, 3.0], [-9.0, -9.0, 700.0, 500.0]])
     torch.testing.assert_close(small_box_weight(sizes, (640, 480)), torch.tensor([1.0, 1.75, 2.0, 1.0]))
+    of_each = torch.tensor([[640.0, 480.0], [320.0, 480.0], [640.0, 480.0], [640.0, 480.0]])
+    torch.testing.assert_close(small_box_weight(sizes, of_each), torch.tensor([1.0, 1.5, 2.0, 1.0]))
 
 
 @pytest.mark.parametrize('reduction', ['mean', 'sum', 'none'])

@@ -187,14 +187,14 @@ class BoxKLLoss(RegressionLoss):
         return self.loss_weight * reduce_loss(loss, weight, reduction=reduction or self.reduction, avg_factor=avg_factor)
 
 
-def small_box_weight(bboxes_xyxy: Tensor, image_size: tuple[float, float]) -> Tensor:
+def small_box_weight(bboxes_xyxy: Tensor, image_size: tuple[float, float] | Tensor) -> Tensor:
     """Return (N,) weights in [1, 2] for a regression loss: 2 less the share of the image that the box fills.
 
     Source: YOLOv3's published code (Redmon and Farhadi, arXiv:1804.02767).
 
     Args:
         bboxes_xyxy: (N, 4) ground truth in px.
-        image_size: (w, h) of the image in px.
+        image_size: (w, h) of the image in px, or (N, 2) of several images.
     """
-    width, height = image_size
+    width, height = image_size.unbind(-1) if isinstance(image_size, Tensor) else image_size
     return 2 - (bbox_area(bboxes_xyxy) / (width * height)).clamp(max=1)

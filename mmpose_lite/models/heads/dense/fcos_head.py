@@ -95,7 +95,8 @@ class FCOSHead(BaseModule):
 
     Source: Tian et al., FCOS, ICCV 2019, arXiv:1904.01355. Names and defaults are mmdet's; what stands in its `test_cfg` are
     arguments here.
-    Differs: cells in regions to be ignored are no background; mmdet takes no account of these.
+    Differs: cells in regions to be ignored are no background; mmdet takes no account of these. Losses are divided by
+    the counts of the process, in mmdet by their means over all processes.
 
     Args:
         in_channels: C of the maps.

@@ -159,7 +159,7 @@ class RPNHead(BaseModule):
 
     @torch.no_grad()
     def proposals(self, raw: RPNMaps, data_samples: SampleBatch, *, training: bool) -> list[Proposals]:
-        """Return the proposals of each image. The suppression waits for the device, once per image.
+        """Return the proposals of each image. The suppression waits for the device.
 
         Args:
             raw: what `forward` gives.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.sampling import RoISample
-from mmpose_lite.models.losses.regression import BoxKLLoss
+from mmpose_lite.models.losses.regression import BoxKLLoss, small_box_weight
 from mmpose_lite.ops.iou import aligned_iou
 from mmpose_lite.registry import BOX_CODERS, LOSSES
 
@@ -36,6 +36,7 @@ class BBoxHead(BaseModule):
         loss_bbox: config of the loss on deltas; a BoxKLLoss if variances are predicted, and only then.
         reg_class_agnostic: the same deltas for all classes.
         reg_decoded_bbox: give `loss_bbox` boxes in place of deltas, as losses on overlap need.
+        small_box_weight: weigh the loss on deltas by 2 less the share of the image that the object fills, as YOLOv3 does.
         extras: what is predicted for suppressions, by the names of `Suppression`.
         loss_iou: config of the loss on predicted IoUs, of positive boxes; None is smooth L1.
         loss_density: config of the loss on densities, of positive boxes; None is smooth L1.
@@ -53,6 +54,7 @@ class BBoxHead(BaseModule):
         loss_bbox: Mapping[str, Any],
         reg_class_agnostic: bool = False,
         reg_decoded_bbox: bool = False,
+        small_box_weight: bool = False,
         extras: tuple[str, ...] = (),
         loss_iou: Mapping[str, Any] | None = None,
         loss_density: Mapping[str, Any] | None = None,
@@ -61,6 +63,7 @@ class BBoxHead(BaseModule):
         self.num_classes = num_classes
         self.reg_class_agnostic = reg_class_agnostic
         self.reg_decoded_bbox = reg_decoded_bbox
+        self.small_box_weight = small_box_weight
         self.extras = extras
         self.bbox_coder = BOX_CODERS.build(bbox_coder)
         self.loss_cls = LOSSES.build(loss_cls)
@@ -74,11 +77,19 @@ class BBoxHead(BaseModule):
                 f'other, got {with_variance}, {loss_bbox["type"]} and `reg_decoded_bbox` {reg_decoded_bbox}.'
             )
 
-    def loss(self, raw: BoxOutput, sample: RoISample) -> dict[str, Tensor]:
+    def loss(self, raw: BoxOutput, sample: RoISample, image_shapes: Tensor | None = None) -> dict[str, Tensor]:
         """Return `loss_cls`, `loss_bbox` and, without gradient, `acc_cls`, the share of boxes whose class is right.
 
         Both losses are divided by the number of boxes that count, as in mmdet: in it are the negatives, too. With the branches,
         `loss_iou` and `loss_density` as well, divided by the number of positives.
+
+        Args:
+            raw: what `forward` gives, for the rows of the sample.
+            sample: the boxes and what they are to be.
+            image_shapes: (R, 2), (h, w) of the image of each; needed with `small_box_weight`.
+
+        Raises:
+            ValueError: `image_shapes` is missing.
         """
         logits, labels, weight = raw.cls_logits.float(), sample.labels(self.num_classes), sample.is_valid.float()
         num_valid = weight.sum().clamp(min=1)
@@ -94,10 +105,19 @@ class BBoxHead(BaseModule):
         right = (logits.detach().argmax(dim=1) == labels) & sample.is_valid
         return dict(
             loss_cls=self.loss_cls(logits, labels, weight, avg_factor=num_valid),
-            loss_bbox=self.loss_bbox(pred, target, sample.is_positive.float(), avg_factor=num_valid, **unsure),
+            loss_bbox=self.loss_bbox(pred, target, self._box_weights(sample, image_shapes), avg_factor=num_valid, **unsure),
             acc_cls=right.sum() / num_valid,
             **self._quality_losses(raw, deltas.detach(), sample),
         )
+
+    def _box_weights(self, sample: RoISample, image_shapes: Tensor | None) -> Tensor:
+        """Return (R,) how much the loss on the box of each row counts; 0 where it is not positive."""
+        positive = sample.is_positive.float()
+        if not self.small_box_weight:
+            return positive
+        if image_shapes is None:
+            raise ValueError(f'{type(self).__name__}: `image_shapes` (R, 2) must be given with `small_box_weight`, got None.')
+        return positive * small_box_weight(sample.gt_boxes, image_shapes.flip(-1))
 
     def _quality_losses(self, raw: BoxOutput, deltas: Tensor, sample: RoISample) -> dict[str, Tensor]:
         """Return the losses of the branches for IoU and density; deltas (R, 4) of the class of each row."""

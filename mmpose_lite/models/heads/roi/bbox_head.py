@@ -37,6 +37,7 @@ class ConvFCBBoxHead(BBoxHead):
         norm_cfg: of the convolutions, see `build_norm_layer`; None is no normalisation.
         reg_class_agnostic: the same deltas for all classes.
         reg_decoded_bbox: give `loss_bbox` boxes in place of deltas, as losses on overlap need.
+        small_box_weight: weigh the loss on deltas by 2 less the share of the image that the object fills, as YOLOv3 does.
         with_iou_branch: also predict the IoU of each moved box with its object, for IoUGuidedNMS (Jiang et al., IoU-Net, ECCV
             2018, arXiv:1807.11590; there it is predicted anew from features of the moved box).
         with_variance: also predict the logarithm of the variance of each delta, for SofterNMS; `loss_bbox` is then a BoxKLLoss.
@@ -70,6 +71,7 @@ class ConvFCBBoxHead(BBoxHead):
         norm_cfg: Mapping[str, Any] | None = None,
         reg_class_agnostic: bool = False,
         reg_decoded_bbox: bool = False,
+        small_box_weight: bool = False,
         with_iou_branch: bool = False,
         with_variance: bool = False,
         with_density: bool = False,
@@ -83,6 +85,7 @@ class ConvFCBBoxHead(BBoxHead):
             loss_bbox=loss_bbox,
             reg_class_agnostic=reg_class_agnostic,
             reg_decoded_bbox=reg_decoded_bbox,
+            small_box_weight=small_box_weight,
             extras=tuple(
                 name
                 for name, wanted in zip(('pred_ious', 'variances', 'densities'), (with_iou_branch, with_variance, with_density))
@@ -187,6 +190,7 @@ class Shared2FCBBoxHead(ConvFCBBoxHead):
         roi_feat_size: h and w of the features.
         reg_class_agnostic: the same deltas for all classes.
         reg_decoded_bbox: `loss_bbox` is on boxes.
+        small_box_weight: weigh that loss by the size of objects.
         with_iou_branch: also predict IoUs.
         with_variance: also predict variances.
         with_density: also predict densities.
@@ -206,6 +210,7 @@ class Shared2FCBBoxHead(ConvFCBBoxHead):
         roi_feat_size: int | tuple[int, int] = 7,
         reg_class_agnostic: bool = False,
         reg_decoded_bbox: bool = False,
+        small_box_weight: bool = False,
         with_iou_branch: bool = False,
         with_variance: bool = False,
         with_density: bool = False,
@@ -223,6 +228,7 @@ class Shared2FCBBoxHead(ConvFCBBoxHead):
             roi_feat_size=roi_feat_size,
             reg_class_agnostic=reg_class_agnostic,
             reg_decoded_bbox=reg_decoded_bbox,
+            small_box_weight=small_box_weight,
             with_iou_branch=with_iou_branch,
             with_variance=with_variance,
             with_density=with_density,

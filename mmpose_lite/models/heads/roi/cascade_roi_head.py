@@ -124,7 +124,7 @@ class CascadeRoIHead(RoIHead):
         for stage, weight in enumerate(self.stage_loss_weights):
             sample = self._sample(stage, feats, boxes, objects, is_usable)
             raw = self(feats, sample.rois, stage)
-            of_stage = self.bbox_head[stage].loss(raw, sample)
+            of_stage = self.bbox_head[stage].loss(raw, sample, shapes_of_rois(data_samples, sample.rois))
             if self.with_mask:
                 chosen = positives(self._mask_sample(stage, feats, raw, sample, data_samples))
                 logits = self.mask_logits(feats, chosen.rois, stage)

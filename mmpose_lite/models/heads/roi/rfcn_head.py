@@ -26,6 +26,7 @@ class PositionSensitiveBBoxHead(BBoxHead):
         num_parts: k, 7 in the paper, which is also the `output_size` of the PSRoIAlign that pools.
         feat_channels: C of the 1x1 convolution before the maps, 1024 in the paper.
         reg_decoded_bbox: give `loss_bbox` boxes in place of deltas, as losses on overlap need.
+        small_box_weight: weigh the loss on deltas by 2 less the share of the image that the object fills, as YOLOv3 does.
 
     Raises:
         ValueError: `num_parts` is not positive.
@@ -42,6 +43,7 @@ class PositionSensitiveBBoxHead(BBoxHead):
         num_parts: int = 7,
         feat_channels: int = 256,
         reg_decoded_bbox: bool = False,
+        small_box_weight: bool = False,
     ) -> None:
         super().__init__(
             num_classes=num_classes,
@@ -50,6 +52,7 @@ class PositionSensitiveBBoxHead(BBoxHead):
             loss_bbox=loss_bbox,
             reg_class_agnostic=True,
             reg_decoded_bbox=reg_decoded_bbox,
+            small_box_weight=small_box_weight,
         )
         if num_parts < 1:
             raise ValueError(f'PositionSensitiveBBoxHead: `num_parts` must be 1 or more, got {num_parts}.')

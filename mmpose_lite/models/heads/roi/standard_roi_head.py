@@ -82,7 +82,7 @@ class StandardRoIHead(RoIHead):
             data_samples: with the fields of `Objects.of`, and `masks` for a mask head.
         """
         sample = self._sample(feats, proposals, Objects.of(data_samples))
-        losses = self.bbox_head.loss(self(feats, sample.rois), sample)
+        losses = self.bbox_head.loss(self(feats, sample.rois), sample, shapes_of_rois(data_samples, sample.rois))
         if self.with_mask:
             chosen = positives(sample)
             logits = self.mask_head(self.mask_roi_extractor(feats, chosen.rois))
