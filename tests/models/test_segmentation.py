@@ -18,6 +18,7 @@ from mmpose_lite.structures import SampleBatch
 
 RESNET = dict(type='ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=(0, 1, 2, 3), zero_init_residual=False)
 HEAD = dict(type='FCNHead', in_channels=64, channels=8, num_convs=1, concat_input=False, dropout_ratio=0)
+TWO_MAPS = dict(in_channels=(8, 16), input_transform='resize_concat')
 SIDES = dict(classes=['sky', 'left_arm', 'right_arm'])
 
 
@@ -272,6 +273,8 @@ def test_pruning() -> None:
             r'`auxiliary_head` reads map 2 with 64 channels, but the maps have \(8, 16',
         ),
         (dict(auxiliary_head=dict(HEAD, in_index=4)), '`auxiliary_head` reads map 4'),
+        (dict(auxiliary_head=dict(HEAD, **TWO_MAPS, in_index=(0, 4))), '`auxiliary_head` reads map 0, 4 with 24 channels'),
+        (dict(auxiliary_head=dict(HEAD, **TWO_MAPS, in_index=(0, 2))), r'reads map 0, 2 with 24 .* have \(8, 16, 32, 64\)'),
     ],
 )
 def test_errors(args: dict, message: str) -> None:

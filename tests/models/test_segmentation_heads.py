@@ -227,6 +227,9 @@ def test_dense_upsampling_puts_channels_into_pixels() -> None:
     channels, logits = head.conv_seg(maps[-1]), head(maps)
     for k, dy, dx in ((0, 0, 0), (1, 0, 1), (2, 1, 0)):
         torch.testing.assert_close(logits[0, k, dy::2, dx::2], channels[0, 4 * k + 2 * dy + dx])
+    h, w = logits.shape[2:]
+    torch.testing.assert_close(head.predict(maps, (h - 1, w)), logits[:, :, :-1])  # the last cells reach 1 px beyond the image
+    assert head.predict(maps, (2 * h, 2 * w)).shape[2:] == (2 * h, 2 * w), 'of a map of another stride'
 
 
 def conv_norm_relu(state: dict[str, Tensor], name: str, x: Tensor, *, dilation: int = 1, groups: int = 1) -> Tensor:

@@ -74,12 +74,14 @@ class EncoderDecoder(BaseModel):
                 f'({self.class_meta.name}), got {head.num_classes}.'
             )
         channels = getattr(self.backbone if self.neck is None else self.neck, 'out_channels', None)
-        index = head.in_index
-        known = isinstance(channels, tuple) and isinstance(index, int)
-        if known and (not -len(channels) <= index < len(channels) or channels[index] != head.in_channels):
+        index = (head.in_index,) if isinstance(head.in_index, int) else tuple(head.in_index)
+        if not isinstance(channels, tuple):
+            return head
+        exist = all(-len(channels) <= i < len(channels) for i in index)
+        if not exist or sum(channels[i] for i in index) != head.in_channels:
             raise ValueError(
-                f'EncoderDecoder: `{key}` reads map {index} with {head.in_channels} channels, but the maps have {channels}, '
-                'finest first.'
+                f'EncoderDecoder: `{key}` reads map {", ".join(map(str, index))} with {head.in_channels} channels, but the maps '
+                f'have {channels}, finest first.'
             )
         return head
 

@@ -142,7 +142,7 @@ class DecodeHead(BaseModule):
     def loss_by_logits(self, logits: Tensor, data_samples: SampleBatch) -> dict[str, Tensor]:
         """Return what `loss` does, of logits (B, out_channels, h, w), which are brought to the size of the labels."""
         labels = data_samples.gt_seg_map.long()
-        logits = resize(logits.float(), labels.shape[1:], align_corners=self.align_corners)
+        logits = self.enlarge(logits.float(), labels.shape[1:])
         target = labels[:, None] if self.out_channels == 1 else labels
         losses: dict[str, Tensor] = {}
         for name, module in zip(self.loss_names, self.loss_decode):
@@ -153,7 +153,11 @@ class DecodeHead(BaseModule):
 
     def predict(self, feats: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Return logits (B, out_channels, *size), float32; `size` is (h, w)."""
-        return resize(self.forward(feats).float(), size, align_corners=self.align_corners)
+        return self.enlarge(self.forward(feats).float(), size)
+
+    def enlarge(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Return logits (B, out_channels, *size) of those at the head's own resolution; `size` is (h, w)."""
+        return resize(logits, size, align_corners=self.align_corners)
 
 
 def _build_losses(cfg: Losses, ignore_index: int) -> tuple[nn.ModuleList, list[str]]:

@@ -17,7 +17,7 @@ class DUCHead(DecodeHead):
     """A last convolution to d^2 C channels, which are the d x d pixels of the cell, in place of bilinear enlargement.
 
     Source: Wang et al., Understanding Convolution for Semantic Segmentation, WACV 2018, Sec. 3.1, arXiv:1702.08502.
-    Give it inputs whose width and height are multiples of d: others are stretched by less than a cell.
+    Of an input whose sides are no multiples of d the last cells reach beyond it; what lies outside is cut off.
 
     Args:
         in_channels: see `DecodeHead`, as for all that is not below.
@@ -88,3 +88,9 @@ class DUCHead(DecodeHead):
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Return logits (B, out_channels, h d, w d)."""
         return self.shuffle(super().forward(feats))
+
+    def enlarge(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Return logits (B, out_channels, *size): those of the pixels, or enlarged where the cells are not d px wide."""
+        if all(0 <= ours - side < self.shuffle.upscale_factor for ours, side in zip(logits.shape[2:], size)):
+            return logits[:, :, : size[0], : size[1]]
+        return super().enlarge(logits, size)
