@@ -65,7 +65,7 @@ def benchmark_infer(
             model.to(memory_format=torch.contiguous_format)
             model.data_preprocessor.memory_format = torch.contiguous_format
         for size, batch in batches.items():
-            for part, run in _stages(model, batch, device, amp=settings['amp']).items():
+            for part, run in _stages(model, batch, amp=settings['amp']).items():
                 name = f'{variant}{suffix}, batch {size}: {part}'
                 runs[name], sizes[name] = run, size
     how = f'flip test {"on" if getattr(model, "flip_test", False) else "off"}'
@@ -102,7 +102,7 @@ def _with_options(cfg: Config, options: dict[str, Any]) -> Config:
     return changed
 
 
-def _stages(model: Any, batch: Batch, device: str, *, amp: bool) -> dict[str, Callable[[], object]]:
+def _stages(model: Any, batch: Batch, *, amp: bool) -> dict[str, Callable[[], object]]:
     """Return the whole prediction; and network and decoding by themselves, where the head has them apart."""
 
     def whole() -> object:

@@ -168,7 +168,7 @@ class CocoMetric(BaseMetric):
         if not self.format_only and self._ground_truth is None:
             self._ground_truth = self._load_ground_truth(meta)
         self._check_keypoints(results, meta)
-        predictions = self._join(results, meta)
+        predictions = self._join(results)
         if not self.format_only:
             self._check_ids(predictions)
         scores = instance_scores(
@@ -277,7 +277,7 @@ class CocoMetric(BaseMetric):
                 f'data samples, image ids {image_ids}. The network has diverged or its checkpoint is broken.'
             )
 
-    def _join(self, results: Sequence[Mapping], meta: KeypointMeta) -> _Predictions:
+    def _join(self, results: Sequence[Mapping]) -> _Predictions:
         """Return all instances, in an order that does not depend on the number of processes."""
         results = sorted(results, key=lambda r: r['ann_id'])
         categories = None if self._ground_truth is None else [c['id'] for c in self._ground_truth['categories']]

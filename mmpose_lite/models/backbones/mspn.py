@@ -81,7 +81,6 @@ class UpsampleUnit(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         if not is_first:
             self.up_conv = ConvModule(unit_channels, unit_channels, norm_cfg=norm_cfg, act=None)
-        self.with_skip = with_skip
         if with_skip:
             self.out_skip1 = ConvModule(in_channels, in_channels, norm_cfg=norm_cfg)
             self.out_skip2 = ConvModule(unit_channels, in_channels, norm_cfg=norm_cfg)
