@@ -34,7 +34,6 @@ model = dict(
         bbox_roi_extractor=dict(
             type='SingleRoIExtractor',
             roi_layer=dict(type='PSRoIAlign', output_size=parts, sampling_ratio=2),
-            out_channels=85,  # a logit for each class and the background, and four deltas
             featmap_strides=strides[:4],
         ),
         bbox_head=dict(

@@ -105,5 +105,5 @@ def test_the_config(repo: Path) -> None:
     with torch.device('meta'):
         model = MODELS.build(load_config(repo / 'configs/detection/rfcn_resnet50_fpn_coco.py').model)
     extractor, head = model.roi_head.bbox_roi_extractor, model.roi_head.bbox_head
-    assert head.num_results == extractor.out_channels == 85
-    assert head.conv_maps.out_channels == 85 * 9 == extractor.out_channels * extractor.roi_layers[0].output_size[0] ** 2
+    assert head.num_results == 85
+    assert head.conv_maps.out_channels == 85 * 9 == head.num_results * extractor.roi_layers[0].output_size[0] ** 2

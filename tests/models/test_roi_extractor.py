@@ -108,3 +108,12 @@ def test_half_precision_does_not_move_boxes() -> None:
     pooled = pool(feats, rois)
     assert pooled.dtype == torch.bfloat16
     torch.testing.assert_close(pooled.float(), pool([feat.float() for feat in feats], rois), atol=0.02, rtol=0.01)
+
+
+def test_the_channels_are_checked() -> None:
+    layer = dict(type='RoIAlign', output_size=3)
+    wrong = ROI_EXTRACTORS.build(dict(type='SingleRoIExtractor', roi_layer=layer, out_channels=3, featmap_strides=STRIDES))
+    with pytest.raises(ValueError, match='SingleRoIExtractor: `out_channels` must be the channels of the features, 2, got 3'):
+        wrong(pyramid(), rois_of_all_levels())
+    free = ROI_EXTRACTORS.build(dict(type='SingleRoIExtractor', roi_layer=layer, featmap_strides=STRIDES))
+    assert free(pyramid(), rois_of_all_levels()).shape == (6, 2, 3, 3)

@@ -32,13 +32,19 @@ class SingleRoIExtractor(BaseModule):
 
     Args:
         roi_layer: config of the layer that pools, one of the LAYERS; it is built for each level with its `spatial_scale`.
-        out_channels: C of the maps.
         featmap_strides: of the maps that are used, finest first; maps beyond them are not.
+        out_channels: C of the features, which is checked; None takes any, as of position-sensitive maps, whose C depends on the
+            classes.
         finest_scale: see `map_roi_levels`.
     """
 
     def __init__(
-        self, roi_layer: Mapping[str, Any], out_channels: int, featmap_strides: Sequence[int], *, finest_scale: float = 56
+        self,
+        roi_layer: Mapping[str, Any],
+        *,
+        featmap_strides: Sequence[int],
+        out_channels: int | None = None,
+        finest_scale: float = 56,
     ) -> None:
         super().__init__()
         self.roi_layers = nn.ModuleList(LAYERS.build(roi_layer, spatial_scale=1 / stride) for stride in featmap_strides)
@@ -55,7 +61,19 @@ class SingleRoIExtractor(BaseModule):
         Args:
             feats: maps (B, C, H, W) of the pyramid, finest first.
             rois: (R, 5), the index of the image and the box xyxy in px.
+
+        Raises:
+            ValueError: the features have not `out_channels`.
         """
+        pooled = self._pooled(feats, rois)
+        if self.out_channels is not None and pooled.shape[1] != self.out_channels:
+            raise ValueError(
+                f'SingleRoIExtractor: `out_channels` must be the channels of the features, {pooled.shape[1]}, got '
+                f'{self.out_channels}.'
+            )
+        return pooled
+
+    def _pooled(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
         if len(self.roi_layers) == 1:
             return self.roi_layers[0](feats[0], rois)
         levels = map_roi_levels(rois, len(self.roi_layers), self.finest_scale)
