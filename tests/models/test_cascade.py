@@ -215,6 +215,9 @@ def test_masks_of_a_hybrid_cascade_flow_and_fuse() -> None:
     torch.testing.assert_close(head.mask_logits(extended, rois, 2), third.logits(features))
     boxes = head.bbox_roi_extractor[0](maps, rois) + functional.adaptive_avg_pool2d(pooled, 2)
     torch.testing.assert_close(head(extended, rois, 0).cls_logits, head.bbox_head[0](boxes).cls_logits)
+    third.conv_res = None  # which takes in nothing of the heads before
+    first.features = second.features = lambda x, before: pytest.fail('computed for nothing')
+    torch.testing.assert_close(head.mask_logits(extended, rois, 2), third(x))
     head.mask_info_flow, head.semantic_fusion = False, ()
     plain = third(head.mask_roi_extractor[2](maps, rois))
     torch.testing.assert_close(head.mask_logits(extended, rois, 2), plain)

@@ -126,7 +126,7 @@ class CascadeRoIHead(RoIHead):
             raw = self(feats, sample.rois, stage)
             of_stage = self.bbox_head[stage].loss(raw, sample, shapes_of_rois(data_samples, sample.rois))
             if self.with_mask:
-                chosen = positives(self._mask_sample(stage, feats, raw, sample, data_samples))
+                chosen = positives(self._mask_sample(stage, feats, raw, sample, objects, data_samples))
                 logits = self.mask_logits(feats, chosen.rois, stage)
                 of_stage |= mask_loss(self.mask_head[stage], logits, chosen, data_samples)
             losses |= {f's{stage}.{name}': value * weight if 'loss' in name else value for name, value in of_stage.items()}
@@ -157,7 +157,13 @@ class CascadeRoIHead(RoIHead):
         )
 
     def _mask_sample(
-        self, stage: int, feats: Sequence[Tensor], raw: BoxOutput, sample: RoISample, data_samples: SampleBatch
+        self,
+        stage: int,
+        feats: Sequence[Tensor],
+        raw: BoxOutput,
+        sample: RoISample,
+        objects: Objects,
+        data_samples: SampleBatch,
     ) -> RoISample:
         """Return the boxes that the mask head of a stage learns from: those of the box head."""
         return sample

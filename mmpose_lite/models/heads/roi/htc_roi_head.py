@@ -126,12 +126,12 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
 
     def mask_logits(self, feats: Sequence[Tensor], rois: Tensor, stage: int) -> Tensor:
         """Return the logits (R, C, h, w) of the masks of a stage for boxes (R, 5); their features go through the heads before it,
-        too, if these pass theirs on."""
+        too, if it takes those in."""
         x = self._fused(self.mask_roi_extractor[stage](feats, rois), feats, rois, 'mask')
-        before = None
-        for head in self.mask_head[:stage] if self.mask_info_flow else ():
-            before = head.features(x, before)
-        head = self.mask_head[stage]
+        head, before = self.mask_head[stage], None
+        if self.mask_info_flow and head.conv_res is not None:
+            for earlier in self.mask_head[:stage]:
+                before = earlier.features(x, before)
         return head.logits(head.features(x, before))
 
     def _fused(self, pooled: Tensor, feats: Sequence[Tensor], rois: Tensor, use: str) -> Tensor:
@@ -144,10 +144,16 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
         return pooled + semantic
 
     def _mask_sample(
-        self, stage: int, feats: Sequence[Tensor], raw: BoxOutput, sample: RoISample, data_samples: SampleBatch
+        self,
+        stage: int,
+        feats: Sequence[Tensor],
+        raw: BoxOutput,
+        sample: RoISample,
+        objects: Objects,
+        data_samples: SampleBatch,
     ) -> RoISample:
         """Return the boxes that the mask head of a stage learns from: those that its box head has moved, sampled anew."""
         if not self.interleaved:
             return sample
         boxes, is_usable = self._refined(stage, raw, sample, data_samples)
-        return self._sample(stage, feats, boxes, Objects.of(data_samples), is_usable)
+        return self._sample(stage, feats, boxes, objects, is_usable)
