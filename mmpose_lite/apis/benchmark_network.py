@@ -55,8 +55,9 @@ def made_up_batch(cfg: Config, batch_size: int) -> Batch:
                 ),
                 maps=dict(loss_mask=np.ones(codec['heatmap_size'][::-1], np.uint8)) if is_bottomup else {},
                 metainfo=dict(
-                    img_path='', img_id=number, ann_id=number, category_id=1, ori_shape=(size[1], size[0]),
-                    input_size=tuple(size), bbox_center=size_px / 2, bbox_scale=size_px, warp_matrix=np.eye(2, 3),
+                    img_path='', img_id=number, category_id=1, ori_shape=(size[1], size[0]), input_size=tuple(size),
+                    **(dict(warp_matrix=np.eye(2, 3)) if is_bottomup
+                       else dict(ann_id=number, bbox_center=size_px / 2, bbox_scale=size_px)),
                 ),
             )
         )  # fmt: skip

@@ -407,6 +407,15 @@ def test_mirrored_images_are_not_evaluated() -> None:
         model.test_step(batch)
 
 
+def test_people_instead_of_images_are_refused() -> None:
+    """Of a data set without `data_mode='bottomup'`; the network would learn that nobody else is in the image."""
+    model, batch = prepared(), images(TWO)
+    batch['data_samples'].metainfo[0]['ann_id'] = 7
+    for mode in ('loss', 'predict'):
+        with pytest.raises(ConfigError, match=r"set `data_mode='bottomup'` in the config of the dataset"):
+            model(torch.zeros(1, 3, 96, 64), batch['data_samples'], mode)
+
+
 def test_wrong_calls() -> None:
     model, inputs = prepared(), torch.zeros(1, 3, 96, 64)
     with pytest.raises(ValueError, match=r"BottomupPoseEstimator: `mode` must be one of .* got 'los'"):

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.structures import InstanceData
+from torch import Tensor
 
 from mmpose_lite.codecs.pose_groups import PoseGroups
 from mmpose_lite.errors import ConfigError
@@ -24,6 +25,19 @@ class BottomupPoseEstimator(PoseEstimator):
     """
 
     input_frame = 'middle'
+
+    def forward(self, inputs: Tensor, data_samples: SampleBatch | None = None, mode: str = 'tensor') -> Any:
+        """Run the network; see `PoseEstimator.forward`.
+
+        Raises:
+            ConfigError: the samples are people, not images: the network would learn that nobody else is in the image.
+        """
+        if data_samples is not None and any('ann_id' in metainfo for metainfo in data_samples.metainfo):
+            raise ConfigError(
+                'BottomupPoseEstimator: a sample must be an image with all its people, got one for each person; set '
+                "`data_mode='bottomup'` in the config of the dataset."
+            )
+        return super().forward(inputs, data_samples, mode)
 
     def merge_flipped(self, raw: Any, mirrored: Any) -> Any:
         """Return the mean of the head's raw outputs for the images and for the mirrored images."""
