@@ -20,12 +20,11 @@ def fpn(**args: Any) -> dict[str, Any]:
     return dict(type='FPN', **{'in_channels': (8, 16, 32, 64), 'out_channels': 8, 'num_outs': 4} | args)
 
 
-def segmentor(**head: Any) -> dict[str, Any]:
-    head = (
-        dict(type='FCNHead', in_channels=(8, 64), in_index=(0, 3), input_transform='resize_concat', channels=8, num_convs=1)
-        | head
-    )
-    return dict(type='EncoderDecoder', meta=dict(classes=2), backbone=BACKBONE, decode_head=head)
+def segmentor(in_channels: int) -> dict[str, Any]:
+    """Return one whose neck does not say what it gives: others are checked when they are built."""
+    head = dict(type='FCNHead', in_channels=in_channels, channels=8, num_convs=1, concat_input=False)
+    neck = dict(type='FeatureMapProcessor', concat=True)
+    return dict(type='EncoderDecoder', meta=dict(classes=2), backbone=BACKBONE, neck=neck, decode_head=head)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def segmentor(**head: Any) -> dict[str, Any]:
             topdown(BACKBONE, head=dict(in_channels=64)) | dict(neck=fpn()),
             'The maps of `model.neck` (FPN) have (8, 8, 8, 8) channels.',
         ),
-        (segmentor(in_channels=(8, 32)), 'config key `model.decode_head.in_channels`: FCNHead was built for 40 channels'),
+        (segmentor(100), 'config key `model.decode_head.in_channels`: FCNHead was built for 100 channels and is given 120'),
         (
             two_stage() | dict(neck=[fpn(), dict(type='BFP', in_channels=4, num_levels=4, refine_type='conv')]),
             'config key `model.neck.1.in_channels`: BFP was built for 4 channels and is given 8',
