@@ -22,6 +22,6 @@ def test_the_example_draws_them(tmp_path: Path) -> None:
     for name, picture in drawn.items():
         committed = cv2.imread(str(PICTURES / name))
         assert committed.shape == picture.shape, name
-        assert np.abs(committed.astype(int) - picture).mean() < 3, f'{name}: draw it again'
+        assert np.abs(committed.astype(int) - picture).mean() < 5, f'{name}: draw it again'
         assert (PICTURES / name).stat().st_size < 100_000
         assert f'pictures/{name}' in page

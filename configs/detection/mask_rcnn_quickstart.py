@@ -90,7 +90,7 @@ test_dataloader = val_dataloader
 val_evaluator = [dict(type='CocoDetectionMetric', ann_file='annotations/person_keypoints_val.json', metric=['bbox', 'segm'])]
 test_evaluator = val_evaluator
 
-num_epochs = 12
+num_epochs = 24
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=num_epochs, val_interval=num_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

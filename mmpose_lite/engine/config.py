@@ -80,7 +80,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         cfg_options: dotted key -> value, as `--cfg-options` gives them.
 
     Raises:
-        ConfigError: the file is missing or faulty, or an option names a key that nothing reads.
+        ConfigError: the file is missing or faulty, a name in it is nearly a key, or an option names a key that nothing reads.
     """
     path = Path(path)
     if not path.is_file():
@@ -97,6 +97,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         raise ConfigError(f'config {str(path)!r} cannot be read: {type(error).__name__}: {error}') from error
     cfg = ReadableConfig()
     cfg.__setstate__(read.__getstate__())
+    _check_names(cfg, path)
     _check_options(cfg, cfg_options or {}, path)
     try:
         cfg.merge_from_dict(dict(cfg_options or {}))
@@ -104,6 +105,17 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         raise ConfigError(f'--cfg-options do not fit {str(path)!r}: {error}') from error
     hand_down(cfg)
     return cfg
+
+
+def _check_names(cfg: Config, path: Path) -> None:
+    """Refuse a top-level name that is nearly a key: it would be taken for a variable of the config, and never be read."""
+    for name in cfg:
+        near = [] if name in RUNNER_KEYS else difflib.get_close_matches(name, RUNNER_KEYS, n=1, cutoff=0.8)
+        if near:
+            raise ConfigError(
+                f'config {str(path)!r}: nothing reads the key `{name}`; did you mean `{near[0]}`? '
+                'If it is a variable of your own, give it a name less like that.'
+            )
 
 
 def _check_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:

@@ -148,6 +148,16 @@ def test_misspelt_options(tmp_path: Path, option: str, message: str) -> None:
         load_config(write(tmp_path, DATA), {option: 1})
 
 
+@pytest.mark.parametrize(
+    ('name', 'key'), [('optim_wraper', 'optim_wrapper'), ('modle', 'model'), ('test_evaluater', 'test_evaluator')]
+)
+def test_misspelt_keys(tmp_path: Path, name: str, key: str) -> None:
+    path = tmp_path / 'x.py'
+    path.write_text(f'{name} = dict()\ncodec = dict()\nnum_epochs = 3\n')
+    with pytest.raises(ConfigError, match=f'nothing reads the key `{name}`; did you mean `{key}`'):
+        load_config(path)
+
+
 def test_options_that_the_runner_reads_need_not_be_in_the_file(tmp_path: Path) -> None:
     cfg = load_config(write(tmp_path, 'num_epochs = 3'), {'draw.interval': 2, 'num_epochs': 4})
     assert (cfg.draw.interval, cfg.num_epochs) == (2, 4)

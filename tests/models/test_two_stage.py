@@ -302,13 +302,15 @@ def test_it_learns_one_image_by_heart() -> None:
     inputs[0, 0, 20:60, 34:60] = -2.0
     boxes = [[8.0, 8.0, 40.0, 44.0], [34.0, 20.0, 60.0, 60.0]]
     samples = det_batch([boxes], labels=[[1, 0]], size=SIZE)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(60):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, total_iters=200)
+    for _ in range(200):  # with every torch, and from any seed: 60 were a matter of luck
         loss, _ = model.parse_losses(model(inputs, samples, mode='loss'))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5)
         optimizer.step()
+        schedule.step()
     model.eval()
     found = model(inputs, samples, mode='predict')[0].pred_instances
     for box, label in zip(boxes, (1, 0)):

@@ -98,7 +98,7 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
         ),
         (
             ('CONFIG', '--cfg-options', 'train_dataloader.batch_size=two'),
-            '`train_dataloader`: batch_size should be a positive',
+            'config key `train_dataloader`: ',  # the rest is torch's, and differs between its versions
         ),
         (('CONFIG', '--cfg-options', 'train_dataloader.num_workers=-1'), 'config key `train_dataloader`: num_workers option'),
         (
