@@ -12,7 +12,9 @@ pytestmark = pytest.mark.skipif(shutil.which('make') is None, reason='make is no
 
 
 def make(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    env = {key: value for key, value in os.environ.items() if not key.startswith('MAKE')}
+    # What the make that runs this suite was given is not for this one.
+    given = ('PYTEST_ARGS', 'PYTHON', 'VENV')
+    env = {key: value for key, value in os.environ.items() if not key.startswith('MAKE') and key not in given}
     return subprocess.run(['make', *args], cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
