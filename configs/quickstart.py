@@ -50,7 +50,7 @@ test_dataloader = val_dataloader
 val_evaluator = [dict(type='CocoMetric', ann_file='annotations/person_keypoints_val.json')]
 test_evaluator = val_evaluator
 
-num_epochs = 10
+num_epochs = 14
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=num_epochs, val_interval=num_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
