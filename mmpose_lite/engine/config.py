@@ -70,6 +70,23 @@ RUNNER_KEYS = (
     'visualizer',
     'work_dir',
 )
+SECTIONS = (  # those that are dicts
+    'auto_scale_lr',
+    'default_hooks',
+    'env_cfg',
+    'log_processor',
+    'model',
+    'model_wrapper_cfg',
+    'optim_wrapper',
+    'randomness',
+    'test_cfg',
+    'test_dataloader',
+    'train_cfg',
+    'train_dataloader',
+    'val_cfg',
+    'val_dataloader',
+    'visualizer',
+)
 
 
 def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
@@ -80,7 +97,8 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         cfg_options: dotted key -> value, as `--cfg-options` gives them.
 
     Raises:
-        ConfigError: the file is missing or faulty, a name in it is nearly a key, or an option names a key that nothing reads.
+        ConfigError: the file is missing or faulty, a name in it is nearly a key, an option names a key that nothing reads, or a
+            section is no dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -103,6 +121,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         cfg.merge_from_dict(dict(cfg_options or {}))
     except Exception as error:
         raise ConfigError(f'--cfg-options do not fit {str(path)!r}: {error}') from error
+    _check_sections(cfg)
     hand_down(cfg)
     return cfg
 
@@ -125,6 +144,12 @@ def _check_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:
             near = difflib.get_close_matches(first, [*cfg, *RUNNER_KEYS], n=3)
             hint = f'; did you mean {", ".join(near)}?' if near else '.'
             raise ConfigError(f'--cfg-options {option}: {str(path)!r} has no key `{first}`{hint}')
+
+
+def _check_sections(cfg: Config) -> None:
+    for key in SECTIONS:
+        if not isinstance(cfg.get(key) or {}, Mapping):
+            raise ConfigError(f'config key `{key}`: must be a dict, got {cfg[key]!r}.')
 
 
 def takes(registry: Registry, cfg: Mapping[str, Any], argument: str) -> bool:

@@ -43,7 +43,7 @@ def confusion_matrix(pred: np.ndarray, truth: np.ndarray, num_classes: int, *, i
         found = {*np.flatnonzero(counts.any(axis=1)).tolist(), *np.flatnonzero(counts.any(axis=0)).tolist()}
         wrong = sorted(found - {*range(num_classes)})
         raise ValueError(f'confusion_matrix: labels must be below {num_classes}, the number of classes, got {wrong}.')
-    return counts[:num_classes, :num_classes]
+    return counts[:num_classes, :num_classes].copy()  # a view would keep all of `counts`
 
 
 def class_scores(matrix: np.ndarray) -> dict[str, np.ndarray]:
@@ -166,16 +166,20 @@ class IoUMetric(BaseMetric):
         self.confusion: np.ndarray | None = None
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Keep the confusion matrix of each image."""
+        """Keep the confusion matrix of each image: the few cells that are not 0, as most classes are not in it."""
         meta = _class_meta(self.dataset_meta, 'IoUMetric')
         for sample in data_samples:
             pred, truth = _maps(sample, 'IoUMetric')
-            self.results.append(confusion_matrix(pred, truth, meta.num_classes, ignore_index=self.ignore_index))
+            matrix = confusion_matrix(pred, truth, meta.num_classes, ignore_index=self.ignore_index).ravel()
+            cells = np.flatnonzero(matrix)
+            self.results.append((cells.astype(np.uint16), matrix[cells]))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the scores by their keys; logs a table of the classes."""
         meta = _class_meta(self.dataset_meta, 'IoUMetric')
-        self.confusion = np.sum(results, axis=0)
+        self.confusion = np.zeros((meta.num_classes, meta.num_classes), dtype=np.int64)
+        for cells, pixels in results:
+            self.confusion.flat[cells] += pixels
         pixels = self.confusion.sum()
         if pixels == 0:
             raise ValueError('IoUMetric: no pixel of the split has a class, so there is nothing to compare.')

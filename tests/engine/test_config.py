@@ -158,6 +158,12 @@ def test_misspelt_keys(tmp_path: Path, name: str, key: str) -> None:
         load_config(path)
 
 
+@pytest.mark.parametrize('key', ['env_cfg', 'model', 'randomness', 'train_dataloader', 'log_processor', 'visualizer'])
+def test_sections_that_are_no_dicts(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match=f'^config key `{key}`: must be a dict, got 5'):
+        load_config(write(tmp_path, 'num_epochs = 3'), {key: 5})
+
+
 def test_options_that_the_runner_reads_need_not_be_in_the_file(tmp_path: Path) -> None:
     cfg = load_config(write(tmp_path, 'num_epochs = 3'), {'draw.interval': 2, 'num_epochs': 4})
     assert (cfg.draw.interval, cfg.num_epochs) == (2, 4)

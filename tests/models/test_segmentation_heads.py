@@ -331,9 +331,10 @@ def test_errors(cfg: dict, message: str) -> None:
         HEADS.build(dict(num_classes=3) | cfg)
 
 
-def test_levels_that_do_not_fit() -> None:
+@pytest.mark.parametrize('mode', ['accurate', 'fast'])
+def test_levels_that_do_not_fit(mode: str) -> None:
     with pytest.raises(ValueError, match=r'needs one map per level \(3\), the backbone gives 2'):
-        deep()([torch.randn(1, 4, 5, 6)] * 2)
+        deep(mode=mode)([torch.randn(1, 4, 5, 6)] * 2)
 
 
 @pytest.mark.parametrize(

@@ -88,16 +88,20 @@ class DeepSupervisionHead(DecodeHead):
         Raises:
             ValueError: there is not one map per level.
         """
+        self._check(feats)
+        return [conv(self.dropout(x)) for conv, x in zip(self.conv_seg, feats)]
+
+    def _check(self, feats: Sequence[Tensor]) -> None:
         if len(feats) != len(self.conv_seg):
             raise ValueError(
                 f'DeepSupervisionHead: needs one map per level ({len(self.conv_seg)}), the backbone gives {len(feats)}; set '
                 '`num_levels` and `level` of both alike.'
             )
-        return [conv(self.dropout(x)) for conv, x in zip(self.conv_seg, feats)]
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """Return logits (B, out_channels, H, W): those of the last level, or of the mean of all levels' probabilities."""
         if self.mode == 'fast':
+            self._check(feats)
             return self.conv_seg[-1](self.dropout(feats[len(self.conv_seg) - 1]))
         logits = torch.stack(self.logits_of_levels(feats))
         if self.out_channels == 1:
