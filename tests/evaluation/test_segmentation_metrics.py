@@ -82,7 +82,7 @@ def test_the_metric_counts_all_pixels_of_the_split_together() -> None:
 def test_an_image_is_kept_as_the_pairs_of_classes_it_has() -> None:
     """Of 256 classes a matrix is 512 kB, and a split has thousands of images."""
     iou = IoUMetric()
-    iou.dataset_meta = dict(class_meta=dict(name='many', classes=[str(k) for k in range(255)]))
+    iou.dataset_meta = dict(class_meta=dict(classes=[str(k) for k in range(255)]))
     maps = np.array([[254, 254], [3, 254]], np.uint8), np.array([[254, 254], [254, 255]], np.uint8)
     iou.process(None, [dict(zip(('pred_seg_map', 'gt_seg_map'), maps), img_path='a.png')])
     assert sum(part.nbytes for part in iou.results[0]) < 100
