@@ -30,6 +30,8 @@ from mmpose_lite.registry import (
 SPLITS = ('train', 'val', 'test')
 # What a dataset and a model take from the top level of a config unless they say otherwise.
 INHERITED = ('meta', 'data_root')
+# Codecs for crops of one person; only HeatmapCodec has a variant for those of UDP.
+CROP_CODECS = ('HeatmapCodec', 'MegviiHeatmapCodec', 'SimCCCodec')
 RUNNER_KEYS = (
     'activation_checkpointing',
     'auto_scale_lr',
@@ -97,8 +99,8 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         cfg_options: dotted key -> value, as `--cfg-options` gives them.
 
     Raises:
-        ConfigError: the file is missing or faulty, a name in it is nearly a key, an option names a key that nothing reads, or a
-            section is no dict.
+        ConfigError: the file is missing or faulty, a name in it is nearly a key, an option names a key that nothing reads, a
+            section is no dict, or crops and codec do not fit together.
     """
     path = Path(path)
     if not path.is_file():
@@ -123,6 +125,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         raise ConfigError(f'--cfg-options do not fit {str(path)!r}: {error}') from error
     _check_sections(cfg)
     hand_down(cfg)
+    check_crops(cfg)
     return cfg
 
 
@@ -246,3 +249,49 @@ def hand_down(cfg: Config) -> None:
         for number, metric in enumerate(metric_configs(cfg.get(f'{split}_evaluator'))):
             values = {name: parts[0][1].get(name) for name in ('data_root', 'ann_file')}
             give(METRICS, metric, f'{split}_evaluator[{number}]', values)
+
+
+def check_crops(cfg: Config) -> None:
+    """Refuse crops of UDP with a codec of another kind, and plain crops with UDP's: both train without a word, and are biased.
+
+    A step that says `use_udp=False` is taken at its word: there are published weights that are tested so.
+
+    Raises:
+        ConfigError: a step of a pipeline does not fit the codec.
+    """
+    codec = cfg.get('model')
+    for key in ('head', 'codec'):
+        codec = codec.get(key) if isinstance(codec, Mapping) else None
+    if not isinstance(codec, Mapping) or codec.get('type') not in CROP_CODECS:
+        return
+    is_udp = codec.get('variant') == 'udp'
+    for where, step in _steps(cfg):
+        if not isinstance(step, Mapping) or step.get('type') != 'TopdownAffine' or bool(step.get('use_udp')) == is_udp:
+            continue
+        if is_udp and 'use_udp' not in step:
+            raise ConfigError(
+                f"config key `{where}`: TopdownAffine needs use_udp=True, as the codec has variant='udp'; on plain crops its "
+                'keypoints are up to 1 px of the crop beside the true ones. Where that is meant, write use_udp=False.'
+            )
+        if not is_udp:
+            raise ConfigError(
+                f'config key `{where}`: TopdownAffine: `use_udp` must be False, as the codec ({codec["type"]}) has no '
+                "variant='udp', got True; its keypoints are up to 1 px of the crop beside the true ones on crops of UDP."
+            )
+
+
+def _steps(cfg: Config) -> Iterator[tuple[str, Any]]:
+    """Yield the steps of all pipelines that a network is shown, each with its key."""
+    pipelines = {}
+    for split in SPLITS:
+        if cfg.get(f'{split}_dataloader') is not None:
+            for where, part in _datasets(cfg[f'{split}_dataloader']['dataset'], f'{split}_dataloader.dataset'):
+                pipelines[f'{where}.pipeline'] = part.get('pipeline')
+    hooks = {f'custom_hooks[{number}]': hook for number, hook in enumerate(cfg.get('custom_hooks') or ())}
+    hooks |= {f'default_hooks.{name}': hook for name, hook in (cfg.get('default_hooks') or {}).items()}
+    for where, hook in hooks.items():
+        if isinstance(hook, Mapping):
+            pipelines[f'{where}.switch_pipeline'] = hook.get('switch_pipeline')
+    for where, steps in pipelines.items():
+        for number, step in enumerate(steps if isinstance(steps, list | tuple) else ()):
+            yield f'{where}[{number}]', step

@@ -1,12 +1,13 @@
 """What a config hands down, and what is said about a wrong one."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mmengine.config import Config
 
-from mmpose_lite.engine.config import ConfigError, hand_down, load_config, metric_configs, takes
+from mmpose_lite.engine.config import ConfigError, check_crops, hand_down, load_config, metric_configs, takes
 from mmpose_lite.registry import DATASETS, METRICS, MODELS, ArgumentError
 
 MODEL = """
@@ -115,6 +116,52 @@ def test_the_forms_of_an_evaluator(evaluator: Any) -> None:
     (metric,) = metric_configs(cfg.val_evaluator)
     assert metric.ann_file == 'a.json'
     assert metric_configs(None) == []
+
+
+CROP = dict(type='TopdownAffine', input_size=(48, 64))
+UDP_CROP = {**CROP, 'use_udp': True}
+
+
+@pytest.mark.parametrize(
+    ('codec', 'steps', 'message'),
+    [
+        (dict(type='HeatmapCodec', variant='udp'), [CROP], r"needs use_udp=True, as the codec has variant='udp'"),
+        (dict(type='HeatmapCodec', variant='udp'), [UDP_CROP], None),
+        (dict(type='HeatmapCodec', variant='udp'), [{**CROP, 'use_udp': False}], None),  # said on purpose
+        (dict(type='HeatmapCodec', variant='dark'), [UDP_CROP], r'`use_udp` must be False, as the codec \(HeatmapCodec\)'),
+        (dict(type='SimCCCodec'), [UDP_CROP], r'`use_udp` must be False, as the codec \(SimCCCodec\)'),
+        (dict(type='HeatmapCodec'), [CROP, {**CROP, 'use_udp': False}], None),
+        (dict(type='CodecOfMyOwn'), [UDP_CROP, CROP], None),
+        (None, [UDP_CROP, CROP], None),
+    ],
+)
+@pytest.mark.parametrize('place', ['train', 'joined', 'hook', 'default hook'])
+def test_crops_fit_the_codec(codec: dict | None, steps: list[dict], message: str | None, place: str) -> None:
+    pipeline = [dict(type='LoadImage'), *steps]
+    switch = dict(type='PipelineSwitchHook', switch_epoch=-1, switch_pipeline=pipeline)
+    where, data = {
+        'train': ('train_dataloader.dataset.pipeline', dict(train_dataloader=dict(dataset=coco(pipeline=pipeline)))),
+        'joined': (
+            'test_dataloader.dataset.datasets[1].pipeline',
+            dict(test_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[coco(), coco(pipeline=pipeline)]))),
+        ),
+        'hook': ('custom_hooks[0].switch_pipeline', dict(custom_hooks=[switch])),
+        'default hook': ('default_hooks.switch.switch_pipeline', dict(default_hooks=dict(switch=switch, timer=None))),
+    }[place]
+    cfg = Config(dict(model=dict(type='TopdownPoseEstimator', head=dict(type='HeatmapHead', codec=codec)), **data))
+    if message is None:
+        check_crops(cfg)
+        return
+    with pytest.raises(ConfigError, match=rf'^config key `{re.escape(where)}\[1\]`: TopdownAffine.* {message}'):
+        check_crops(cfg)
+
+
+def test_a_config_with_crops_of_another_kind_is_not_read(tmp_path: Path) -> None:
+    text = MODEL.replace('loss=', "codec=dict(type='HeatmapCodec', variant='udp'), loss=").format(loss='') + DATA
+    path = write(tmp_path, text.replace("ann_file='val.json'", f"ann_file='val.json', pipeline=[{CROP}]"))
+    with pytest.raises(ConfigError, match=r'val_dataloader\.dataset\.pipeline\[0\].*needs use_udp=True'):
+        load_config(path)
+    assert load_config(path, {'model.head.codec.variant': 'dark'}).val_dataloader.dataset.pipeline == [CROP]
 
 
 def test_takes() -> None:

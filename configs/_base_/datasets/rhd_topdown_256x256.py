@@ -3,19 +3,20 @@
 meta = 'rhd21'
 data_root = 'data/rhd'
 input_size = (256, 256)  # (w, h)
+use_udp = False  # with UDP's codec too: the published figures are those of crops by the plain matrix
 
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip'),
     dict(type='RandomBBoxTransform', rotate_factor=180.0, scale_factor=(0.7, 1.3)),
-    dict(type='TopdownAffine', input_size=input_size),
+    dict(type='TopdownAffine', input_size=input_size, use_udp=use_udp),
     dict(type='PackPoseInputs'),
 ]
 val_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
-    dict(type='TopdownAffine', input_size=input_size),
+    dict(type='TopdownAffine', input_size=input_size, use_udp=use_udp),
     dict(type='PackPoseInputs'),
 ]
 train_dataloader = dict(
