@@ -407,6 +407,19 @@ def test_mirrored_images_are_not_evaluated() -> None:
         model.test_step(batch)
 
 
+def test_the_width_of_a_flip_test_is_a_multiple_of_the_stride() -> None:
+    """Else cell i of the mirrored image is not cell W - 1 - i of the image."""
+    batch = images(TWO, steps=(dict(type='BottomupResize', input_size=(190, 128)),))
+    maps = PAFMaps((torch.zeros(1, 19, 32, 48),), (torch.zeros(1, 38, 32, 48),))
+    model = prepared()
+    model.head.answers = [maps]
+    model.test_step(batch)
+    with pytest.raises(
+        ConfigError, match=r'needs a width that is a multiple of the stride \(4 px\), got 190\. Change `input_size`'
+    ):
+        prepared(flip_test=True).test_step(batch)
+
+
 def test_people_instead_of_images_are_refused() -> None:
     """Of a data set without `data_mode='bottomup'`; the network would learn that nobody else is in the image."""
     model, batch = prepared(), images(TWO)

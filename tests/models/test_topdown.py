@@ -182,6 +182,25 @@ def test_scales_show_the_same_point(variant: str) -> None:
     np.testing.assert_allclose(once[0] * torch.tensor(stretch), point.expand(3, 2), atol=0.02)
 
 
+@pytest.mark.parametrize('udp', [False, True])
+def test_crops_and_codec_of_two_kinds_are_biased(udp: bool) -> None:
+    """Why `check_crops` refuses them: near the right border perfect maps give a point 0.8 px beside the true one."""
+    for variant in ('dark', 'udp'):
+        model, batch = prepared(variant), crops(BOXES, udp=udp)
+        keypoints = torch.tensor([51.0, 50.0]).repeat(3, 3, 1)
+        batch['data_samples'].keypoints_input[:] = keypoints
+        model.head.answers = [perfect_maps(model, batch)]
+        for sample in model.test_step(batch):
+            (W, H), scale = INPUT_SIZE, sample.bbox_scale
+            gaps = np.array([W - 1, H - 1] if udp else [W, H])
+            truth = keypoints[0].numpy() / gaps * scale + sample.bbox_center - scale / 2
+            error = (sample.pred_instances.keypoints[0] - truth) / scale * [W, H]
+            if udp == (variant == 'udp'):
+                assert np.abs(error).max() < 0.25  # px of the crop
+            else:
+                assert np.abs(error)[:, 0].min() > 0.6
+
+
 def test_without_flip_test_the_network_runs_once() -> None:
     model, batch = prepared(), crops(BOXES)
     model.head.answers = [perfect_maps(model, batch)]
@@ -298,9 +317,18 @@ def test_wrong_arguments() -> None:
         MODELS.build({**MODEL, 'head': dict(type='Headless'), 'test_cfg': dict(flip_test=True)})
     with pytest.raises(ValueError, match='needs a head with merge_scales; Headless has none'):
         MODELS.build({**MODEL, 'head': dict(type='Headless'), 'test_cfg': dict(scales=(1, 2))})
-    for scales in ((0.5, 2), (1, 1), (1, -1)):
+    for scales in ((0.5, 2), (1, 1), (1, -1), 2, ()):
         with pytest.raises(ValueError, match=r'`test_cfg\.scales` must be different positive numbers, 1 among them'):
             prepared(scales=scales)
+
+
+@pytest.mark.parametrize('codec', [dict(type='HeatmapCodec', variant='udp'), dict(type='MegviiHeatmapCodec')])
+def test_maps_that_mirror_onto_themselves_are_not_shifted(codec: dict) -> None:
+    codec = dict(codec, input_size=INPUT_SIZE, heatmap_size=(16, 24))
+    cfg = {**MODEL, 'backbone': dict(type='Pixels'), 'head': dict(type='PreparedHead', codec=codec)}
+    MODELS.build({**cfg, 'test_cfg': dict(shift_heatmap=True)})  # without a flip test nothing is shifted
+    with pytest.raises(ValueError, match=rf'`test_cfg\.shift_heatmap` must be False, as the maps of {codec["type"]}\('):
+        MODELS.build({**cfg, 'test_cfg': dict(flip_test=True, shift_heatmap=True)})
 
 
 def test_wrong_calls() -> None:

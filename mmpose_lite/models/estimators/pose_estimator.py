@@ -2,7 +2,7 @@
 
 # Letters: B images.
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -63,23 +63,28 @@ class PoseEstimator(BaseModel):
         self.options = {**self.test_options, **(test_cfg or {})}
         self.flip_test = bool(self.options['flip_test'])
         self.with_loss = bool(self.options['with_loss'])
-        scales = tuple(self.options['scales'])
+        scales = self.options['scales']
+        scales = tuple(scales) if isinstance(scales, Sequence) else (scales,)
         if 1 not in scales or min(scales) <= 0 or len(set(scales)) != len(scales):
             raise ValueError(f'{name}: `test_cfg.scales` must be different positive numbers, 1 among them, got {scales}.')
         self.scales = (1.0, *(scale for scale in scales if scale != 1))
         if len(scales) > 1:
-            self._needs('merge_scales', 'scales=(1.0,)')
+            self._needs('merge_scales', 'scales=(1.0,)', ', as only maps can be averaged over sizes')
         if self.flip_test:
-            self._needs('merge_flipped', 'flip_test=False')
-            if hasattr(self.head, 'check_flip'):  # not every set of limbs can be mirrored
-                self.head.check_flip()
+            self.check_flip_test()
 
-    def _needs(self, method: str, instead: str) -> None:
+    def check_flip_test(self) -> None:
+        """Raise ValueError unless head and options fit a flip test."""
+        self._needs('merge_flipped', 'flip_test=False')
+        if hasattr(self.head, 'check_flip'):  # not every set of limbs can be mirrored
+            self.head.check_flip()
+
+    def _needs(self, method: str, instead: str, why: str = '') -> None:
         if not hasattr(self.head, method):
             option = instead.partition('=')[0]
             raise ValueError(
-                f'{type(self).__name__}: `test_cfg.{option}` needs a head with {method}; {type(self.head).__name__} has none. '
-                f'Set {instead}.'
+                f'{type(self).__name__}: `test_cfg.{option}` needs a head with {method}; {type(self.head).__name__} has none'
+                f'{why}. Set {instead}.'
             )
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:

@@ -41,6 +41,16 @@ class TopdownPoseEstimator(PoseEstimator):
             )
         return super().forward(inputs, data_samples, mode)
 
+    def check_flip_test(self) -> None:
+        """Raise ValueError unless head and options fit a flip test: a shift is for codecs whose mirrored maps lie beside."""
+        super().check_flip_test()
+        codec = getattr(self.head, 'codec', None)
+        if self.options['shift_heatmap'] and getattr(codec, 'map_frame', 'origin') != 'origin':
+            raise ValueError(
+                f'TopdownPoseEstimator: `test_cfg.shift_heatmap` must be False, as the maps of {codec!r} mirror onto themselves, '
+                'got True; they would be averaged with maps one cell beside them.'
+            )
+
     @property
     def input_frame(self) -> str:
         """How crops of several sizes lie on each other, as the codec has it."""
