@@ -250,6 +250,10 @@ def test_initial_values() -> None:
     ('cfg', 'args', 'message'),
     [
         (PLAIN, dict(tag_dim=0), 'AEHead: `tag_dim` must be 1 or more, got 0'),
+        (
+            *(PLAIN, dict(codec=dict(type='HeatmapCodec', input_size=(64, 48), heatmap_size=(16, 12)))),
+            r'AEHead: `codec` must make tags, as AECodec does, got HeatmapCodec\(',
+        ),
         (PLAIN, dict(final_kernel_size=2), 'AEHead: `final_kernel_size` must be odd, got 2'),
         (PLAIN, dict(deconv_out_channels=(4,), deconv_kernel_sizes=(5,)), 'AEHead: `deconv_kernel_sizes` must be of'),
         (HIGHER, dict(deconv_kernel_sizes=(4, 4)), r'HigherAEHead: `deconv_kernel_sizes` needs 1 entries, got \(4, 4\)'),

@@ -189,6 +189,7 @@ def test_initial_values() -> None:
         (dict(conv_out_channels=(4,), conv_kernel_sizes=(2,)), '`conv_kernel_sizes` must be odd, got 2'),
         (dict(final_layer=None), 'the last layer must have 3 channels, one per keypoint, got 8'),
         (dict(final_layer=dict(kernel=1)), r"`final_layer` takes kernel_size and padding, got \['kernel'\]"),
+        (dict(codec=dict(type='SimCCCodec', input_size=(48, 64))), r'`codec` must make heatmaps, .*got SimCCCodec\(.*SimCCHead'),
     ],
 )
 def test_wrong_arguments(args: dict, message: str) -> None:

@@ -345,6 +345,10 @@ def test_wrong_arguments_of_backbones(cls: type, args: dict, message: str) -> No
         (dict(type='CPMHead', num_stages=2, in_channels=8, stage_weights=(1,)), r'`stage_weights` needs .* \(2\), got 1'),
         (dict(type='MSPNHead', num_stages=2, num_units=3, loss=OHKM), r'`loss` needs one entry per set of heatmaps \(6\), got 3'),
         (dict(type='MSPNHead', num_stages=1, level_indices=(0, 1)), r'`level_indices` needs .* \(4\), got 2'),
+        (
+            dict(type='CPMHead', num_stages=2, in_channels=8, codec=dict(type='SimCCCodec', input_size=(64, 64))),
+            r'CPMHead: `codec` must make heatmaps, .*got SimCCCodec\(',
+        ),
     ],
 )
 def test_wrong_arguments_of_heads(args: dict, message: str) -> None:

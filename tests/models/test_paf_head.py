@@ -272,6 +272,11 @@ def test_keypoints_that_cannot_be_made_are_named() -> None:
         build(meta='rhd21')
 
 
+def test_a_codec_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'PAFHead: `codec` must make fields, as PAFCodec does, got HeatmapCodec\('):
+        build(codec=dict(type='HeatmapCodec', input_size=(96, 64), heatmap_size=(12, 8)))
+
+
 def test_deconvolutions_double_the_map() -> None:
     head = build(deconv_out_channels=(6, 5), deconv_kernel_sizes=(4, 2))
     maps = head((torch.zeros(1, 9, 1, 1), torch.zeros(1, 4, 2, 3)))

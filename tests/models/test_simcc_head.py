@@ -181,8 +181,18 @@ def test_wrong_arguments(kind: str) -> None:
         build(kind, out_channels=None)
     with pytest.raises(ValueError, match=f'{kind}: `out_channels` must be the 17 keypoints of `meta`, got 3'):
         build(kind, meta='coco17')
+    with pytest.raises(ValueError, match=rf'{kind}: `codec` must make labels, as SimCCCodec does, got HeatmapCodec\('):
+        build(kind, codec=dict(type='HeatmapCodec', input_size=(48, 64), heatmap_size=(12, 16)))
     with pytest.raises(ConfigError, match=f'{kind}: its linear layers read maps of .* Set `in_featuremap_size`'):
         build(kind)((torch.rand(1, 8, 4, 6),))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_several_scales_are_refused_at_once(kind: str) -> None:
+    head = dict(type=kind, in_channels=8, in_featuremap_size=(2, 2), codec={**CODEC, 'input_size': (64, 64)})
+    cfg = dict(type='TopdownPoseEstimator', meta='lsp14', backbone=dict(type='ResNet', depth=18, base_channels=8), head=head)
+    with pytest.raises(ValueError, match=f'merge_scales; {kind} has none, as only maps can be averaged.* Set scales='):
+        MODELS.build({**cfg, 'test_cfg': dict(scales=(1.0, 0.5))})
 
 
 def test_an_unknown_start_is_refused() -> None:

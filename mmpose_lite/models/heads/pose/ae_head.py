@@ -48,7 +48,7 @@ class TagHead(BaseModule):
             AssociativeEmbeddingLoss of the published weight.
 
     Raises:
-        ValueError: `tag_dim` is not positive.
+        ValueError: `tag_dim` is not positive, or the codec makes no tags.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class TagHead(BaseModule):
         self.meta = KeypointMeta.load(meta)
         self.tag_dim = tag_dim
         self.codec = CODECS.build(codec, meta=self.meta)
+        if not hasattr(self.codec, 'tag_thr'):
+            raise ValueError(f'{type(self).__name__}: `codec` must make tags, as AECodec does, got {self.codec!r}.')
         self.loss_heatmap = LOSSES.build(loss_heatmap or dict(type='MaskedMSELoss', reduction='mean'))
         self.loss_tag = LOSSES.build(loss_tag or dict(type='AssociativeEmbeddingLoss', loss_weight=0.001))
 

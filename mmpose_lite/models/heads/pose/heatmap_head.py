@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.base import BaseModule
-from mmpose_lite.models.heads.pose.heatmap_layers import check_lengths, deconv_layers, init_normal
+from mmpose_lite.models.heads.pose.heatmap_layers import check_lengths, deconv_layers, heatmap_codec, init_normal
 from mmpose_lite.models.keypoint_channels import keypoint_channels
 from mmpose_lite.ops.heatmap_accuracy import heatmap_accuracy
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps
 from mmpose_lite.ops.heatmap_resize import mean_of_scales
-from mmpose_lite.registry import CODECS, HEADS, LOSSES
+from mmpose_lite.registry import HEADS, LOSSES
 from mmpose_lite.structures import KeypointMeta, SampleBatch
 
 _FINAL_LAYER: Mapping[str, int] = MappingProxyType({'kernel_size': 1})
@@ -40,7 +40,7 @@ class HeatmapHead(BaseModule):
         codec: config of the codec that makes the targets and decodes; `forward` alone does without.
 
     Raises:
-        ValueError: an argument is missing, out of range, or the lengths or counts do not fit together.
+        ValueError: an argument is missing, out of range, or the lengths or counts do not fit together; or the codec makes labels.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class HeatmapHead(BaseModule):
         self.conv_layers, channels = _conv_layers(channels, conv_out_channels or (), conv_kernel_sizes or ())
         self.final_layer = _final_layer(channels, self.out_channels, final_layer)
         self.loss_module = LOSSES.build(loss or dict(type='KeypointMSELoss', use_target_weight=True))
-        self.codec = None if codec is None else CODECS.build(codec)
+        self.codec = heatmap_codec('HeatmapHead', codec)
 
     def init_weights(self) -> None:
         """Set normal initial values of standard deviation 0.001, as the paper does; biases 0, batch norm 1 and 0."""

@@ -1,11 +1,32 @@
 """Layers that heads with heatmaps share, and their initial values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
+from mmpose_lite.registry import CODECS
+
 # kernel size -> padding and output padding with which a stride of 2 doubles the map
 _DECONV_PADDING = {4: (1, 0), 3: (1, 1), 2: (0, 0)}
+
+
+def heatmap_codec(owner: str, cfg: Mapping[str, Any] | None) -> Any:
+    """Return the codec of a head with heatmaps, or None.
+
+    Args:
+        owner: the class that asks, as errors call it.
+        cfg: config of the codec.
+
+    Raises:
+        ValueError: the codec makes labels of coordinates, not heatmaps.
+    """
+    codec = None if cfg is None else CODECS.build(cfg)
+    if hasattr(codec, 'num_bins'):
+        raise ValueError(
+            f'{owner}: `codec` must make heatmaps, as HeatmapCodec does, got {codec!r}. SimCCHead and RTMCCHead learn its labels.'
+        )
+    return codec
 
 
 def check_lengths(owner: str, what: str, out_channels: Sequence[int], kernel_sizes: Sequence[int]) -> None:

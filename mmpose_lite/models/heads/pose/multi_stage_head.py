@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.base import BaseModule
+from mmpose_lite.models.heads.pose.heatmap_layers import heatmap_codec
 from mmpose_lite.models.keypoint_channels import keypoint_channels
 from mmpose_lite.ops.heatmap_accuracy import heatmap_accuracy
 from mmpose_lite.ops.heatmap_flip import flip_heatmaps
 from mmpose_lite.ops.heatmap_resize import mean_of_scales
-from mmpose_lite.registry import CODECS, LOSSES
+from mmpose_lite.registry import LOSSES
 from mmpose_lite.structures import KeypointMeta, SampleBatch
 
 
@@ -31,7 +32,7 @@ class MultiStageHead(BaseModule):
         codec: config of the codec that makes the targets and decodes; `forward` alone does without.
 
     Raises:
-        ValueError: an argument is missing, or the lengths do not fit together.
+        ValueError: an argument is missing, the lengths do not fit together, or the codec makes labels.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class MultiStageHead(BaseModule):
         self.stage_weights = stage_weights
         self.level_indices = None if level_indices is None else tuple(level_indices)
         self.loss_module = nn.ModuleList(LOSSES.build(cfg) for cfg in losses)
-        self.codec = None if codec is None else CODECS.build(codec)
+        self.codec = heatmap_codec(name, codec)
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return S sets of heatmaps (B, K, H, W), any range; the last one is decoded."""

@@ -47,8 +47,8 @@ class FieldHead(BaseModule):
         stage_weights: factor of each stage's losses; None is 1 for all.
 
     Raises:
-        ValueError: the lengths do not fit together, no stage makes heatmaps or fields, or the keypoints of codec and data set
-            cannot be made of one another.
+        ValueError: the lengths do not fit together, no stage makes heatmaps or fields, the codec makes no fields, or the
+            keypoints of codec and data set cannot be made of one another.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class FieldHead(BaseModule):
         self.field_weights = tuple(w for w, stage in zip(weights, stages) if 'fields' in stage)
         self.meta = KeypointMeta.load(meta)
         self.codec = CODECS.build(codec, meta=self.meta)
+        if not hasattr(self.codec, 'num_fields'):
+            raise ValueError(f'{name}: `codec` must make fields, as PAFCodec does, got {self.codec!r}.')
         self.num_channels = {'fields': self.codec.num_fields, 'heatmaps': self.codec.num_heatmaps}
         self.to_codec = self.from_codec = None
         if self.codec.meta.keypoints != self.meta.keypoints:

@@ -28,7 +28,7 @@ class CoordinateClassificationHead(BaseModule):
         loss: config of the loss, called as loss(pred, target, weight).
 
     Raises:
-        ValueError: neither `out_channels` nor `meta` is given, or they do not fit together.
+        ValueError: neither `out_channels` nor `meta` is given, they do not fit together, or the codec makes no labels.
     """
 
     def __init__(
@@ -42,6 +42,8 @@ class CoordinateClassificationHead(BaseModule):
         super().__init__()
         self.out_channels = keypoint_channels(type(self).__name__, out_channels, meta)
         self.codec = CODECS.build(codec)
+        if not hasattr(self.codec, 'num_bins'):
+            raise ValueError(f'{type(self).__name__}: `codec` must make labels, as SimCCCodec does, got {self.codec!r}.')
         self.loss_module = LOSSES.build(loss or dict(type='KLDiscretLoss', use_target_weight=True))
 
     def init_weights(self) -> None:
@@ -172,7 +174,7 @@ class SimCCHead(CoordinateClassificationHead):
 
 
 def check_map_size(owner: str, maps: Tensor, size: tuple[int, int]) -> None:
-    """Raise ValueError unless maps (B, C, H, W) have the size (w, h)."""
+    """Raise ConfigError unless maps (B, C, H, W) have the size (w, h)."""
     if (maps.shape[3], maps.shape[2]) != tuple(size):
         raise ConfigError(
             f'{owner}: its linear layers read maps of (w, h) = {tuple(size)} cells, got {(maps.shape[3], maps.shape[2])}. '
