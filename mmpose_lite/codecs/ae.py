@@ -133,6 +133,8 @@ class AECodec:
     def decode(self, heatmaps: Tensor, tags: Tensor) -> list[PoseGroups]:
         """Return the people of each image. A person's score is the mean of the heights of its peaks, 0 for those it lacks.
 
+        Cells that are no finite numbers, those of a diverged network, hold nobody.
+
         Args:
             heatmaps: (B, K, H, W), any range; of any size: see `heatmap_size`.
             tags: (B, L * K, H, W), the K channels of the first number of the tag first.
@@ -201,7 +203,7 @@ class AECodec:
             torch.from_numpy(np.concatenate(person_tags)).to(heatmaps.device),
         )
         found = torch.cat((self._points(heatmaps, indices), heatmaps.take(indices)[:, None]), dim=-1).cpu().numpy()
-        found = np.where(found[:, 2:] > 0, found, 0)
+        found = np.where((found[:, 2:] > 0) & np.isfinite(found).all(axis=1, keepdims=True), found, 0)
         for person, filled in zip(people, np.split(found, np.cumsum([len(of_image) for of_image in maps])[:-1])):
             person[person[..., 2] == 0, :3] = filled
 

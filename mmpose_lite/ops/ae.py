@@ -92,7 +92,7 @@ def group_by_tags(
 
     Args:
         scores: (K, M), those of a keypoint in falling order.
-        tags: (K, M, L); peaks whose tag is not finite are left out.
+        tags: (K, M, L); peaks whose score or tag is not finite are left out.
         order: the K keypoints in the order of matching.
         keypoint_thr: peaks must score more.
         tag_thr: tags of one person must be nearer to their mean.
@@ -101,7 +101,7 @@ def group_by_tags(
     K, _, L = tags.shape
     members = np.full((max_people, K), -1)
     tag_sums, counts, N = np.zeros((max_people, L)), np.zeros((max_people, 1)), 0
-    usable = (scores > keypoint_thr) & np.isfinite(tags).all(axis=-1)
+    usable = (scores > keypoint_thr) & np.isfinite(scores) & np.isfinite(tags).all(axis=-1)
     for k in order:
         peaks = np.flatnonzero(usable[k])
         tag = tags[k, peaks].astype(np.float64)

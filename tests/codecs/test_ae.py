@@ -245,6 +245,18 @@ def test_maps_that_are_not_finite_give_nobody(codec: AECodec) -> None:
         assert len(groups.scores) == 0
 
 
+@pytest.mark.parametrize('number', [torch.inf, torch.nan])
+def test_cells_that_are_not_finite_are_nobodys(codec: AECodec, number: float) -> None:
+    """Those of half precision that overflow: the others keep their people."""
+    keypoints, visible = scene(2, codec)
+    heatmaps, tags = codec.encode(keypoints, visible).heatmaps, ideal_tags(codec, keypoints, visible)
+    heatmaps[:, 3:5, 20:, 28:] = number
+    (groups,) = codec.decode(heatmaps, tags)
+    assert len(groups.scores) == 2
+    assert all(np.isfinite(array).all() for array in groups)
+    np.testing.assert_allclose(sorted_people(groups, keypoints[0])[:, 5:], keypoints[0, :, 5:], atol=1e-4)
+
+
 def test_order_of_grouping() -> None:
     published = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
     assert grouping_order(KeypointMeta.load('coco17')) == published
