@@ -1,5 +1,6 @@
 """Fetching a file: whole and with the right hash, once on a machine, from the first address that works."""
 
+import errno
 import hashlib
 import http.client
 import logging
@@ -29,6 +30,7 @@ _CHUNK = 1 << 20  # bytes
 _SCHEMES = ('https', 'http')
 # hrnet_w32-36af842e.pth, td-hm_res50-04af38ce_20220923.pth; what stands before a dash can be a date, and is no hash then
 _HASH = re.compile(r'-(?!20\d{6}\b)([0-9a-f]{8,64})(?:_20\d{6})?\.[a-z]+$')
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # of file systems, such as Lustre without flock
 _PAGE = re.compile(rb'\s*<(!doctype|html|\?xml)', re.IGNORECASE)
 
 
@@ -78,7 +80,7 @@ def download(
     The addresses are tried in turn: the next one follows on a time-out, a TLS or HTTP error, a connection that breaks off, a web
     page instead of a file, or a wrong hash. What has arrived of a file with a hash is kept and gone on with, at the next address
     or the next call. The file takes its name when it is whole. Processes that want the same file wait for the one that fetches
-    it.
+    it; where the file system has no locks, each fetches it for itself.
 
     Args:
         urls: http(s) addresses of one file; its name is that of the first.
@@ -112,9 +114,10 @@ def download(
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target):
+        with _locked(target) as is_alone:
             if not (target.is_file() and _digest(target).startswith(sha256)):  # another process may have been quicker
-                _fetch(urls, target, sha256, timeout)
+                part = target.with_name(f'.{target.name}.part' if is_alone else f'.{target.name}.{os.getpid()}.part')
+                _fetch(urls, target, part, sha256, timeout)
     except OSError as error:  # of the disk: those of the network have become _AddressError
         raise DownloadError(
             f'{target} cannot be written: {error}. {CACHE_VARIABLE} names another folder for downloaded files.'
@@ -151,11 +154,19 @@ def _digest(path: Path) -> str:
 
 # --------------------------------------------------------------------------------------------------------- several processes
 @contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Hold the lock of a file. The system takes it back from a process that ends, however it ends."""
+def _locked(target: Path) -> Iterator[bool]:
+    """Hold the lock of a file, and yield whether there are locks. The system takes it back from a process, however it ends."""
     with target.with_name(f'.{target.name}.lock').open('a') as file:
-        _lock(file, target.name)
-        yield
+        has_locks = True
+        try:
+            _lock(file, target.name)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            has_locks = False
+            said = f'{target.parent} has no locks ({error.strerror}): every process that wants {target.name} now downloads it.'
+            print_log(said, logger='current', level=logging.WARNING)
+        yield has_locks
 
 
 def _lock(file: IO[str], name: str) -> None:
@@ -178,9 +189,8 @@ def _lock(file: IO[str], name: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ several addresses
-def _fetch(urls: Sequence[str], target: Path, sha256: str, timeout: float) -> None:
+def _fetch(urls: Sequence[str], target: Path, part: Path, sha256: str, timeout: float) -> None:
     """Go round the addresses until one gives the file, as long as a round brings bytes that can be gone on with."""
-    part = target.with_name(f'.{target.name}.part')
     reasons: dict[str, str] = {}
     while True:
         before = _size(part)

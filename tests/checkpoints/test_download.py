@@ -1,5 +1,6 @@
 """Downloads from a server on this machine that hangs, breaks off, corrupts, redirects and sends pages."""
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -254,6 +255,31 @@ def test_of_several_processes_one_fetches(server: FileServer, tmp_path: Path) ->
     assert [process.exitcode for process in processes] == [0] * 4
     assert kinds(server) == ['slow']
     assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+@posix
+def test_a_file_system_without_locks(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lustre without flock: nobody waits, and nobody writes into the part of another."""
+
+    def flock(file: object, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr('fcntl.flock', flock)
+    (tmp_path / f'.{NAME}.part').write_bytes(CONTENT[:1000])
+    assert fetch(server, tmp_path, 'good').read_bytes() == CONTENT
+    assert ranges(server) == ['']
+    assert (tmp_path / f'.{NAME}.part').read_bytes() == CONTENT[:1000]
+    assert files(tmp_path) == {NAME, f'.{NAME}.part'}
+
+
+@posix
+def test_other_faults_of_locks_are_told(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: object, operation: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr('fcntl.flock', flock)
+    with pytest.raises(DownloadError, match='cannot be written'):
+        fetch(server, tmp_path, 'good')
 
 
 @posix
