@@ -20,3 +20,7 @@ class ImageError(RunError, ValueError):
 
 class MetricError(RunError, ValueError):
     """A metric cannot compare what was predicted with the ground truth."""
+
+
+class ResultError(RunError, ValueError):
+    """What was predicted cannot be written: it is not finite."""

@@ -118,6 +118,7 @@ def infer_files(
 
     Raises:
         ConfigError: a drawn picture would overwrite its source, or two pictures would have one result file.
+        ResultError: a prediction is not finite.
         ValueError: the format is unknown, or boxes or a detector are given to a bottom-up network, or both.
     """
     out = Path(out)

@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from mmpose_lite.apis.media import AtomicFile, Frame
+from mmpose_lite.errors import ResultError
 from mmpose_lite.structures import bbox_xyxy_to_xywh
 
 _OPENPOSE_EMPTY = (
@@ -79,7 +80,7 @@ class CocoResultWriter(AtomicFile):
             people: in it.
 
         Raises:
-            ValueError: a value is not finite (JSON has no word for it).
+            ResultError: a value is not finite (JSON has no word for it).
         """
         triples = _triples(people)
         bboxes_xywh = bbox_xyxy_to_xywh(people.bboxes).astype(np.float64)
@@ -127,7 +128,7 @@ class OpenPoseResultWriter:
         """Write the file of one picture; one that is there is replaced. `image_id` is not part of the format.
 
         Raises:
-            ValueError: a value is not finite.
+            ResultError: a value is not finite.
         """
         path = self.folder / openpose_name(frame.name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,6 +160,6 @@ def _text(entry: object, what: str) -> str:
     try:
         return json.dumps(entry, allow_nan=False)
     except ValueError as error:
-        raise ValueError(
+        raise ResultError(
             f'{what} has a value that is not finite; the network has diverged or its checkpoint is broken.'
         ) from error

@@ -11,6 +11,7 @@ import pytest
 
 from mmpose_lite.apis.media import Frame
 from mmpose_lite.apis.result_files import CocoResultWriter, OpenPoseResultWriter, People, openpose_name
+from mmpose_lite.errors import ResultError
 
 
 def people(n: int, k: int = 3, **changes: Any) -> People:
@@ -85,7 +86,7 @@ def test_values_that_json_cannot_hold(tmp_path: Path, kind: str) -> None:
     given = people(1)
     given.keypoints[0, 1, 0] = np.nan
     writer = CocoResultWriter(tmp_path / 'r.json') if kind == 'coco' else OpenPoseResultWriter(tmp_path)
-    with pytest.raises(ValueError, match=r'person.* of a\.jpg has a value that is not finite'), writer:
+    with pytest.raises(ResultError, match=r'person.* of a\.jpg has a value that is not finite'), writer:
         writer.add(1, frame('a.jpg'), given)
     assert list(tmp_path.iterdir()) == []
 

@@ -62,6 +62,14 @@ def test_a_folder_of_images_from_the_shell(project: Path, repo: Path) -> None:
         assert changed[center[1] - 4 : center[1] + 5, center[0] - 4 : center[0] + 5].any()
 
 
+def test_a_network_that_has_diverged_is_told_in_a_line(project: Path, capsys: pytest.CaptureFixture) -> None:
+    write(project / 'in' / 'a.png', spots((60, 60)))
+    torch.save(dict(state_dict={'backbone.gain': torch.full((1,), torch.nan)}), project / 'weights.pth')
+    assert infer(project, project / 'in') == 1
+    assert 'error: person 0 of a.png has a value that is not finite; the network has diverged' in capsys.readouterr().err
+    assert not (project / 'out' / 'results.json').exists()
+
+
 def test_boxes_and_coco_ids(project: Path) -> None:
     for number in (7, 8, 9):
         write(project / 'in' / f'{number:012d}.png', spots((50, 40), (150, 80)))
