@@ -9,6 +9,11 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_api
 
+from mmpose_lite.datasets.check import check_annotations
+from mmpose_lite.datasets.check_parts import read_annotations, read_detections
+from mmpose_lite.datasets.check_report import CheckReport
+from mmpose_lite.structures import KeypointMeta
+
 META = dict(name='three', keypoints=['head', 'left_hand', 'right_hand'])
 IMAGE_SIZE = (120, 90)  # (w, h)
 ABSENT = object()  # as a value in `person`: leave the key out
@@ -20,6 +25,12 @@ def person(ann_id: int, image_id: int, /, **changes: Any) -> dict[str, Any]:
     keypoints = [x + 15, y + 5, 2, x + 25, y + 20, 2, x + 5, y + 21, 1]
     ann = dict(id=ann_id, image_id=image_id, category_id=1, iscrowd=0, bbox=[x, y, 30, 40], area=900.0, num_keypoints=3)
     return {key: value for key, value in {**ann, 'keypoints': keypoints, **changes}.items() if value is not ABSENT}
+
+
+def check_file(ann_file: Path, *, meta: KeypointMeta, img_dir: Path, det_file: Path | None = None, **options: Any) -> CheckReport:
+    """Check an annotation file and its images, and a detector's boxes."""
+    content, detections = read_annotations(ann_file), None if det_file is None else read_detections(det_file)
+    return check_annotations(content, ann_file=ann_file, meta=meta, img_dir=img_dir, detections=detections, **options)
 
 
 def write_coco(folder: Path, annotations: Sequence[Mapping[str, Any]], *, num_images: int = 4) -> Path:

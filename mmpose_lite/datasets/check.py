@@ -21,8 +21,6 @@ from mmpose_lite.datasets.check_parts import (
     integers,
     number_column,
     number_rows,
-    read_annotations,
-    read_detections,
     repeated,
     resting_gc,
     sizes_of,
@@ -31,36 +29,6 @@ from mmpose_lite.datasets.check_report import BOX_MARGIN, KEYPOINT_TOLERANCE, Ch
 from mmpose_lite.datasets.regions import read_region
 from mmpose_lite.datasets.swapped_sides import find_swapped_sides
 from mmpose_lite.structures import KeypointMeta
-
-
-def check_coco_keypoints(
-    ann_file: str | Path,
-    *,
-    meta: KeypointMeta,
-    img_dir: str | Path,
-    level: Level = 'full',
-    det_file: str | Path | None = None,
-    category_ids: Collection[int] | None = None,
-    max_ids: int = 10,
-) -> CheckReport:
-    """Check one annotation file and its images; see `check_annotations`.
-
-    Raises:
-        FileNotFoundError: the annotation or detector file does not exist.
-        ValueError: a file is no JSON or lacks a section; names file and position.
-    """
-    content = read_annotations(ann_file)
-    detections = None if det_file is None else read_detections(det_file)
-    return check_annotations(
-        content,
-        ann_file=ann_file,
-        meta=meta,
-        img_dir=img_dir,
-        level=level,
-        detections=detections,
-        category_ids=category_ids,
-        max_ids=max_ids,
-    )
 
 
 def check_annotations(

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mmpose_lite.datasets.check import check_annotations, check_coco_keypoints
+from mmpose_lite.datasets.check import check_annotations
 from mmpose_lite.datasets.check_report import RULES, CheckReport
 from mmpose_lite.datasets.swapped_sides import find_swapped_sides
 from mmpose_lite.structures import KeypointMeta
-from tests.coco_folder import write_rotated
+from tests.coco_folder import check_file, write_rotated
 
 COCO = KeypointMeta.load('coco17')
 NUM_IMAGES, WIDTH, HEIGHT = 4, 120, 200
@@ -48,7 +48,7 @@ def content() -> dict:
 def check(content: dict, img_dir: Path, **options: object) -> CheckReport:
     ann_file = img_dir / 'annotations.json'
     ann_file.write_text(json.dumps(content))
-    return check_coco_keypoints(ann_file, meta=COCO, img_dir=img_dir, **options)
+    return check_file(ann_file, meta=COCO, img_dir=img_dir, **options)
 
 
 def found(report: CheckReport) -> dict[str, tuple[int, ...]]:
@@ -312,12 +312,12 @@ def test_unreadable_files(tmp_path: Path, text: str | bytes, match: str) -> None
     ann_file = tmp_path / 'a.json'
     ann_file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=match):
-        check_coco_keypoints(ann_file, meta=COCO, img_dir=tmp_path)
+        check_file(ann_file, meta=COCO, img_dir=tmp_path)
 
 
 def test_wrong_calls(content: dict, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.json' \(`ann_file`"):
-        check_coco_keypoints(tmp_path / 'none.json', meta=COCO, img_dir=tmp_path)
+        check_file(tmp_path / 'none.json', meta=COCO, img_dir=tmp_path)
     with pytest.raises(ValueError, match=r"`level` must be 'full' or 'fast', got 'slow'"):
         check_annotations(content, ann_file='a.json', meta=COCO, img_dir=tmp_path, level='slow')
 
@@ -365,7 +365,7 @@ def test_sides_need_names(content: dict) -> None:
 )
 def test_real_data_has_no_errors(shared: Path, ann_file: str, img_dir: str, meta: str) -> None:
     folder = shared / 'data'
-    report = check_coco_keypoints(folder / ann_file, meta=KeypointMeta.load(meta), img_dir=folder / img_dir)
+    report = check_file(folder / ann_file, meta=KeypointMeta.load(meta), img_dir=folder / img_dir)
     assert report.ok, report.table()
     assert report.num_instances > 0
 
@@ -375,7 +375,7 @@ def test_real_swaps_are_rare_and_real(shared: Path) -> None:
     ids: set[int] = set()
     for split in ('train', 'val'):
         ann_file = shared / f'data/lspet/person_keypoints_{split}.json'
-        report = check_coco_keypoints(
+        report = check_file(
             ann_file, meta=KeypointMeta.load('lsp14'), img_dir=ann_file.parent / 'images', level='fast', max_ids=100
         )
         ids |= set(found(report)['left-right'])

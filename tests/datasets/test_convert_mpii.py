@@ -11,11 +11,11 @@ import pytest
 from scipy.io import savemat
 
 from mmpose_lite.datasets import CocoKeypointDataset
-from mmpose_lite.datasets.check import check_coco_keypoints
 from mmpose_lite.datasets.converters import convert_mpii, read_mpii_json, read_mpii_mat
 from mmpose_lite.datasets.transforms import GetBBoxCenterScale
 from mmpose_lite.evaluation import MpiiPCKAccuracy
 from mmpose_lite.structures import KeypointMeta
+from tests.coco_folder import check_file
 
 NUM_JOINTS, WIDTH, HEIGHT = 16, 320, 240
 HEAD = (100, 20, 130, 60)
@@ -141,7 +141,7 @@ def test_the_published_json(shared: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose([x + w / 2, y + h / 2], center, atol=0.02)
         np.testing.assert_allclose(annotation['head_bbox'][2:], heads[number, 1] - heads[number, 0], atol=0.006)
     for path in written:
-        report = check_coco_keypoints(path, meta=KeypointMeta.load('mpii16'), img_dir=sample)
+        report = check_file(path, meta=KeypointMeta.load('mpii16'), img_dir=sample)
         assert report.ok, report.table()
         dataset = CocoKeypointDataset(
             str(path),

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from mmpose_lite.datasets import CocoKeypointDataset
-from mmpose_lite.datasets.check import check_coco_keypoints
 from mmpose_lite.datasets.converters import convert_rhd, read_array_pickle
 from mmpose_lite.structures import KeypointMeta
+from tests.coco_folder import check_file
 
 SIZE = 320
 OUTSIDE = np.column_stack((np.full(21, -50.0), np.full(21, 400.0), np.zeros(21)))
@@ -68,7 +68,7 @@ def test_hands_and_their_visibility(root: Path) -> None:
     low, high = (edge(hand(2)[:, :2], 0) for edge in (np.min, np.max))
     np.testing.assert_allclose(people[2]['bbox'], [*(low - 0.1 * (high - low)), *(1.2 * (high - low))], atol=0.02)
     assert content['categories'][0]['keypoints'] == list(KeypointMeta.load('rhd21').keypoints)
-    report = check_coco_keypoints(path, meta=KeypointMeta.load('rhd21'), img_dir=root)
+    report = check_file(path, meta=KeypointMeta.load('rhd21'), img_dir=root)
     assert report.ok, report.table()
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from mmpose_lite.datasets.check import check_coco_keypoints
 from mmpose_lite.datasets.converters import convert_lsp, read_lsp_joints
 from mmpose_lite.structures import KeypointMeta
+from tests.coco_folder import check_file
 
 NUM, WIDTH, HEIGHT = 5, 80, 100
 
@@ -68,7 +68,7 @@ def test_lsp_layout(folder: Path) -> None:
 
 def test_output_passes_the_checker(folder: Path) -> None:
     for path in convert(folder, num_train=2):
-        report = check_coco_keypoints(path, meta=KeypointMeta.load('lsp14'), img_dir=folder / 'images')
+        report = check_file(path, meta=KeypointMeta.load('lsp14'), img_dir=folder / 'images')
         assert report.ok, report.table()
         assert {f.code for f in report.findings} <= {'left-right'}  # these people are random points
 
