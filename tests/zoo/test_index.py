@@ -66,16 +66,30 @@ def test_the_figures_are_those_that_the_config_measures(entry: Any) -> None:
         assert 0 < value < (100 if name == 'epe/EPE' else 1)
 
 
+def test_the_page_names_the_networks_without_weights(repo: Path) -> None:
+    section = (repo / 'docs' / 'zoo.md').read_text().partition('### Networks without published weights')[2].partition('\n## ')[0]
+    named = set()
+    for cell in re.findall('`([^`]+)`', ''.join(line for line in section.splitlines() if line.startswith('|'))):
+        start, _, rest = cell.partition('{')
+        choices, _, end = rest.partition('}')
+        named |= {start + choice + end for choice in choices.split(',')}
+    others = {name for name, path in shipped_configs().items() if not {'detection', 'segmentation'} & set(path.parts)}
+    assert named == others - {Path(entry.config).stem for entry in ENTRIES}
+
+
 @of('pose')
 def test_the_recipe_of_a_pose_network_is_the_published_one(entry: Any) -> None:
-    """The published name tells the batch of one of eight GPUs, the epochs, the coding and the size."""
+    """The published name tells the batch of one of eight GPUs, the epochs, the coding and the size; one of mmpose 0.x none."""
     cfg = config(entry.config)
-    name = re.search(r'8xb(\d+)-(\d+)e_(?:aic-)?(\w+?)-(\d+)x(\d+)$', entry.published_as)
+    if entry.name == 'ae_higher_hrnet_w32_coco_512x512':
+        assert entry.published_as == 'higherhrnet_w32_coco_512x512'
+        return
+    name = re.search(r'8xb(\d+)-(\d+)e_(?:aic-)?([\w-]+?)-(\d+)x(\d+)$', entry.published_as)
     batch_size, epochs, data, height, width = name.groups()
     assert cfg.train_dataloader.batch_size == int(batch_size)
     assert cfg.train_cfg.max_epochs == int(epochs)
     assert tuple(cfg.codec.input_size) == (int(width), int(height))
-    assert cfg.meta == {'coco': 'coco17', 'mpii': 'mpii16', 'rhd2d': 'rhd21'}[data]
+    assert cfg.meta == {'coco': 'coco17', 'coco-wholebody': 'wholebody133', 'mpii': 'mpii16', 'rhd2d': 'rhd21'}[data]
     is_udp = 'udp' in entry.published_as or 'ViTPose' in entry.published_as
     variant = 'udp' if is_udp else 'dark' if 'dark' in entry.published_as else 'msra'
     if cfg.codec.type == 'HeatmapCodec':
@@ -117,7 +131,7 @@ def test_the_test_of_a_pose_network_is_the_published_one(entry: Any) -> None:
         assert test_cfg.shift_heatmap == (cfg.codec.get('variant') != 'udp')
     affine = next(step for step in dataset.pipeline if step['type'] == 'TopdownAffine')
     assert tuple(affine['input_size']) == tuple(cfg.codec.input_size)
-    if cfg.meta == 'coco17':
+    if cfg.meta in ('coco17', 'wholebody133'):
         assert affine.get('use_udp', False) == (cfg.codec.get('variant') == 'udp')
         assert dataset.bbox_file.endswith('COCO_val2017_detections_AP_H_56_person.json')
         (metric,) = metric_configs(cfg.test_evaluator)
