@@ -69,7 +69,7 @@ def compare_on_detector(cfg: Config, *, checkpoint: str | Path | None, repeats: 
     Every variant gets the same candidates, `score_thr` and `max_per_img`, and the options of this benchmark.
 
     Args:
-        cfg: as `load_config` returns it, of a detector of two stages.
+        cfg: as `load_config` returns it, of a detector.
         checkpoint: its weights; None for those of the constructors.
         repeats: of each timing.
         device: 'cpu' or 'cuda'.
@@ -82,7 +82,7 @@ def compare_on_detector(cfg: Config, *, checkpoint: str | Path | None, repeats: 
         raise ConfigError(f'benchmark nms: the config needs {", ".join(f"`{key}`" for key in missing)}.')
     model = init_model(cfg, checkpoint, device=device)
     if not hasattr(model, 'candidates'):
-        raise ConfigError(f'benchmark nms: {type(model).__name__} has no candidates to suppress; a TwoStageDetector has.')
+        raise ConfigError(f'benchmark nms: {type(model).__name__} has no candidates to suppress; a detector has.')
     dataset = DATASETS.build(cfg.test_dataloader['dataset'])
     candidates, image_ids = [], []
     with torch.inference_mode():
@@ -93,11 +93,11 @@ def compare_on_detector(cfg: Config, *, checkpoint: str | Path | None, repeats: 
     report = Report(f'suppression of the boxes of {len(candidates)} images by one detector', machine(device))
     runs: dict[str, Callable[[], list[Any]]] = {}
     for name, variant in _VARIANTS.items():
-        nms = NMS.build(variant, max_num=model.roi_head.nms.max_num)
+        nms = NMS.build(variant, max_num=getattr(model.last_head.nms, 'max_num', None))  # CenterNet may suppress nothing
         if nms.extra is None or nms.extra in candidates[0].extras:
-            runs[name] = lambda nms=nms: [model.roi_head.suppress(found, nms) for found in candidates]
+            runs[name] = lambda nms=nms: [model.last_head.suppress(found, nms) for found in candidates]
         else:
-            report.notes.append(f'not compared: {name}, which needs `{nms.extra}`; the box head does not predict it.')
+            report.notes.append(f'not compared: {name}, which needs `{nms.extra}`; the head does not predict it.')
     with torch.inference_mode():
         figures = {name: _figures(cfg, dataset.metainfo, image_ids, run()) for name, run in runs.items()}
         seconds = in_turns(runs, repeats=repeats, device=device)

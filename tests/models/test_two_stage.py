@@ -9,8 +9,7 @@ import torch
 from pycocotools import mask as mask_tools
 
 from mmpose_lite.models.estimators.two_stage import TwoStageDetector
-from mmpose_lite.models.estimators.views import views
-from mmpose_lite.ops.boxes import boxes_to_image
+from mmpose_lite.models.estimators.views import ViewOptions, views
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import MODELS
 from mmpose_lite.structures import SampleBatch
@@ -178,7 +177,7 @@ def test_a_test_with_flips_and_scales_joins_the_boxes_of_all_passes() -> None:
     seen = []
     model.roi_head.suppress = lambda found, suppress=model.roi_head.suppress: seen.append(found) or suppress(found)
     joined = model(inputs, samples, mode='predict')
-    model.scales, model.flip_test = (1.0,), False
+    model.test_views = ViewOptions()
     model(inputs, samples, mode='predict')
     plain = seen[2:]
     for image in range(2):
@@ -192,9 +191,9 @@ def test_a_test_with_flips_and_scales_joins_the_boxes_of_all_passes() -> None:
     assert (joined[1].pred_instances.bboxes[:, 2:] > joined[1].pred_instances.bboxes[:, :2]).all()
     # The mirrored pass alone is the plain one of a mirrored image.
     seen.clear()
-    model.scales, model.flip_test = (1.0,), True
+    model.test_views = ViewOptions(flip_test=True)
     model(inputs[:1], SampleBatch({}, [0], samples.metainfo[:1]), mode='predict')
-    model.flip_test = False
+    model.test_views = ViewOptions()
     model(inputs[:1].flip(-1), SampleBatch({}, [0], samples.metainfo[:1]), mode='predict')
     both, mirrored = seen
     count = len(mirrored.scores)
@@ -215,7 +214,7 @@ def test_each_scale_of_a_test_keeps_the_sizes_of_its_range(class_agnostic: bool)
     samples.metainfo[0].update(ori_shape=(32, 128), warp_matrix=[[0.5, 0, 0], [0, 2, 0]])
     with torch.no_grad():
         (found,) = model.candidates(inputs, samples)
-        passes = [len(p.found[0].scores) for p in model._passes(inputs, samples)]
+        passes = [len(look.found[0].scores) for look in model._looks(inputs, samples)]
     assert len(passes) == 4  # each scale, and its mirror image
     of_scales = found.boxes.split([sum(passes[:2]), sum(passes[2:])]), found.scores.split([sum(passes[:2]), sum(passes[2:])])
     for boxes, scores, (low, high) in zip(*of_scales, ranges):
@@ -238,9 +237,9 @@ def test_masks_are_those_of_the_scales_that_an_object_is_taken_from() -> None:
     boxes = torch.tensor([[4.0, 4, 12, 12], [4, 4, 19, 19], [4, 4, 29, 29], [4, 4, 54, 54]])  # sides of 8, 15, 25 and 50
     kept = [Detections(boxes, torch.ones(4), torch.zeros(4).long(), torch.zeros(4).long())]
     with torch.no_grad():
-        passes = model._passes(inputs, samples)
-        first, second = (model._masks([p], kept)[0] for p in passes)
-        found = model._masks(passes, kept)[0]
+        looks = model._looks(inputs, samples)
+        first, second = (model.mask_probs([look], kept)[0] for look in looks)
+        found = model.mask_probs(looks, kept)[0]
     assert not torch.allclose(first, second)
     both = (first + second) / 2  # also of the last, which is in no range
     torch.testing.assert_close(found, torch.stack([first[0], both[1], second[2], both[3]]))
@@ -249,33 +248,13 @@ def test_masks_are_those_of_the_scales_that_an_object_is_taken_from() -> None:
 def test_masks_of_a_mirrored_pass_are_turned_back() -> None:
     model = build(roi_args=mask_parts()).eval()
     inputs, samples = torch.randn(1, 3, 64, 64), det_batch([[]], size=SIZE)
-    plain = model._pass(inputs, samples, mirrored=False)
-    view = list(views(inputs, samples, (1.0,), flip=True))[1]
-    mirrored = model._pass(*view)
+    plain, mirrored = (model.look(view) for view in views(inputs, samples, ViewOptions(flip_test=True)))
     boxes = torch.tensor([[4.0, 8.0, 40.0, 50.0]])
     kept = [Detections(boxes, torch.ones(1), torch.zeros(1).long(), torch.zeros(1).long())]
-    both = model._masks([plain, mirrored], kept)[0]
-    of_mirrored = model._masks([mirrored._replace(mirrored=False)], kept)[0].flip(-1)
-    torch.testing.assert_close(both, (model._masks([plain], kept)[0] + of_mirrored) / 2)
-
-
-@pytest.mark.parametrize('scale', [1.0, 1.5])
-def test_views_and_their_frames(scale: float) -> None:
-    H, W = 64, 96
-    ramp = (torch.arange(W) + 0.5).expand(1, 3, H, W)  # a pixel's value is where its centre lies
-    samples = det_batch([[]], size=(W, H), img_shapes=[(64, 80)])
-    samples.metainfo[0]['warp_matrix'] = [[2.0, 0, 4], [0, 2.0, 0]]
-    plain, mirrored = views(ramp, samples, (scale,), flip=True)
-    for inputs, of_view, is_mirrored in (plain, mirrored):
-        assert inputs.shape[2] % 32 == inputs.shape[3] % 32 == 0
-        metainfo = of_view.metainfo[0]
-        column = 30
-        point = torch.tensor([[column + 0.5, 3.0, column + 0.5, 3.0]])
-        x_image = boxes_to_image(point, metainfo['warp_matrix'])[0, 0]
-        assert inputs[0, 0, 5, column].item() == pytest.approx(x_image.item() * 2 + 4, abs=1e-3)
-        factor = inputs.shape[3] / W
-        assert metainfo['img_shape'][1] == pytest.approx(inputs.shape[3] if is_mirrored else 80 * factor)
-    assert samples.metainfo[0]['img_shape'] == (64, 80)
+    both = model.mask_probs([plain, mirrored], kept)[0]
+    unturned = mirrored._replace(view=mirrored.view._replace(mirrored=False))
+    of_mirrored = model.mask_probs([unturned], kept)[0].flip(-1)
+    torch.testing.assert_close(both, (model.mask_probs([plain], kept)[0] + of_mirrored) / 2)
 
 
 def test_modes_and_errors() -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates, build_plain_nms
-from mmpose_lite.ops.nms import Detections
+from mmpose_lite.ops.nms import Detections, Suppression
 from mmpose_lite.registry import HEADS, LOSSES
 from mmpose_lite.structures import SampleBatch
 
@@ -193,12 +193,13 @@ class CenterNetHead(BaseModule):
         boxes = torch.cat([centers - halves, centers + halves], dim=-1) * self.stride
         return [DenseCandidates(*of_image) for of_image in zip(boxes, best, labels)]
 
-    def suppress(self, found: DenseCandidates) -> Detections:
-        """Return the candidates of an image, best first; with `nms` what is kept of them."""
-        if self.nms is None:
-            rows = (found.scores > -torch.inf).nonzero().squeeze(1)
-            return Detections(found.boxes[rows], found.scores[rows], found.labels[rows], rows)
-        return found.suppress(self.nms)
+    def suppress(self, found: DenseCandidates, nms: Suppression | None = None) -> Detections:
+        """Return the candidates of an image, best first; with `nms`, or that of the head, what it keeps of them."""
+        nms = nms or self.nms
+        if nms is not None:
+            return found.suppress(nms)
+        rows = (found.scores > -torch.inf).nonzero().squeeze(1)
+        return Detections(found.boxes[rows], found.scores[rows], found.labels[rows], rows)
 
 
 def _at(maps: Tensor, cells: Tensor) -> Tensor:

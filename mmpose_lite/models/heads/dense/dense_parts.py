@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.ops.boxes import boxes_to_image
 from mmpose_lite.ops.nms import Detections, Suppression
 from mmpose_lite.registry import LOSSES, NMS
 
@@ -20,6 +21,20 @@ class DenseCandidates(NamedTuple):
     boxes: Tensor  # (P, 4) xyxy
     scores: Tensor  # (P,); minus infinity is not kept
     labels: Tensor  # (P,) int64
+
+    @property
+    def extras(self) -> Mapping[str, Tensor]:
+        """What else suppressions may need: nothing."""
+        return {}
+
+    def to_image(self, metainfo: Mapping[str, Any]) -> 'DenseCandidates':
+        """Return the candidates in px of the image, of those in px of the input; `metainfo` with `warp_matrix`."""
+        return self._replace(boxes=boxes_to_image(self.boxes, metainfo['warp_matrix']))
+
+    @classmethod
+    def joined(cls, parts: Sequence['DenseCandidates']) -> 'DenseCandidates':
+        """Return the candidates of several looks at one image."""
+        return cls(*(torch.cat(column) for column in zip(*parts)))
 
     def suppress(self, nms: Suppression) -> Detections:
         """Return what is kept, best first. It waits for the device."""

@@ -18,7 +18,7 @@ from mmpose_lite.models.heads.dense.dense_parts import (
     conv_stack,
     init_dense,
 )
-from mmpose_lite.ops.nms import Detections
+from mmpose_lite.ops.nms import Detections, Suppression
 from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS
 from mmpose_lite.structures import SampleBatch
 
@@ -159,6 +159,6 @@ class RetinaHead(BaseModule):
             parts.append((boxes, best.where(best > self.score_thr, -torch.inf), labels))
         return [DenseCandidates(*of_image) for of_image in zip(*(torch.cat(part, dim=1) for part in zip(*parts)))]
 
-    def suppress(self, found: DenseCandidates) -> Detections:
-        """Return what is kept of the candidates of an image, best first. It waits for the device."""
-        return found.suppress(self.nms)
+    def suppress(self, found: DenseCandidates, nms: Suppression | None = None) -> Detections:
+        """Return what `nms`, or that of the head, keeps of the candidates of an image, best first. It waits for the device."""
+        return found.suppress(nms or self.nms)
