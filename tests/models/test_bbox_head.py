@@ -317,9 +317,10 @@ def test_no_proposals_at_all() -> None:
     assert build().loss(feats(), none, det_batch(BOXES, labels=LABELS, size=SIZE))['loss_cls'] > 0
 
 
-def test_the_hardest_are_taken() -> None:
+@pytest.mark.parametrize('loss_cls', [dict(type='CrossEntropyLoss'), dict(type='HardExampleCrossEntropyLoss', num_hard=2)])
+def test_the_hardest_are_taken(loss_cls: dict[str, Any]) -> None:
     sampler = dict(type='OHEMSampler', num=6, pos_fraction=0.5, add_gt_as_proposals=False)
-    head, maps, boxes = build(sampler=sampler), feats(), proposals()
+    head, maps, boxes = build(sampler=sampler, bbox_head=BBOX_HEAD | dict(loss_cls=loss_cls)), feats(), proposals()
     torch.nn.init.normal_(head.bbox_head.fc_cls.weight)
     objects = Objects.of(det_batch([[], []], size=SIZE))  # all are negatives
     sample = head._sample(maps, boxes, objects)
@@ -328,6 +329,20 @@ def test_the_hardest_are_taken() -> None:
         hardest = raw.cls_logits.log_softmax(dim=1)[:, C].argsort()[:6]
         taken = sample.rois[sample.rois[:, 0] == image][:, 1:]
         assert {tuple(b) for b in taken.tolist()} == {tuple(b) for b in boxes[image][hardest].tolist()}
+    raw = head(maps, sample.rois)
+    of_boxes = functional.cross_entropy(raw.cls_logits, torch.full((12,), C), reduction='none')
+    counted = of_boxes.topk(2).values if 'num_hard' in loss_cls else of_boxes
+    loss = head.bbox_head.loss(raw, sample)['loss_cls']
+    torch.testing.assert_close(loss, counted.mean())
+
+
+@pytest.mark.parametrize('sampler', [dict(type='OHEMSampler'), dict(type='CombinedSampler')])
+def test_a_sampler_and_a_loss_that_does_not_rank_boxes_are_refused(sampler: dict[str, Any]) -> None:
+    if sampler['type'] == 'CombinedSampler':
+        sampler = dict(sampler, pos_sampler=dict(type='RandomSampler'), neg_sampler=dict(type='OHEMSampler'))
+    args = dict(sampler=dict(sampler, num=6, pos_fraction=0.5), bbox_head=BBOX_HEAD | dict(loss_cls=dict(type='OhemCrossEntropy')))
+    with pytest.raises(ValueError, match=rf'StandardRoIHead: `sampler` {sampler["type"]} .* `bbox_head.loss_cls` OhemCrossEntropy'):
+        build(**args)
 
 
 def test_the_loss_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,6 +287,13 @@ def test_the_loss_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (dict(stage_loss_weights=(1.0,)), '`stage_loss_weights` needs one entry per stage'),
         (dict(bbox_head=[box_head(STDS[0])]), '`bbox_head` must be one config or one per stage'),
+        (
+            dict(
+                sampler=[dict(type=name, num=8, pos_fraction=0.5) for name in ('RandomSampler', 'RandomSampler', 'OHEMSampler')],
+                bbox_head=[*map(box_head, STDS[:2]), box_head(STDS[2]) | dict(loss_cls=dict(type='OhemCrossEntropy'))],
+            ),
+            'CascadeRoIHead: `sampler` OHEMSampler ranks boxes by the loss of each, but `bbox_head.loss_cls` OhemCrossEntropy',
+        ),
     ],
 )
 def test_errors(args: dict[str, Any], message: str) -> None:

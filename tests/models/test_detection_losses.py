@@ -258,6 +258,10 @@ def test_hard_examples_against_a_loop() -> None:
     weight[:2] = 0.5
     of_two = sum(cross_entropy(logits[i].tolist(), int(target[i])) for i in range(2)) / 2
     assert build('HardExampleCrossEntropyLoss')(logits, target, weight).item() == pytest.approx(of_two / 2)
+    each = build('HardExampleCrossEntropyLoss', num_hard=1, loss_weight=3.0)(logits, target, reduction='none')
+    assert sorted(each.tolist()) == pytest.approx([0, *(3 * loss for loss in losses)])  # also of those that are easy
+    with pytest.raises(ValueError, match="HardExampleCrossEntropyLoss: `reduction` must be None or 'none', got 'sum'"):
+        build('HardExampleCrossEntropyLoss')(logits, target, reduction='sum')
 
 
 def test_balanced_l1_follows_the_paper() -> None:

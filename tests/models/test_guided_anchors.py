@@ -246,6 +246,10 @@ def test_proposals_stand_where_an_anchor_is_likely() -> None:
             '`square_anchor_generator` must make one anchor per cell .* got 2 anchors',
         ),
         (dict(loss_loc=dict(type='CrossEntropyLoss')), 'GARPNHead: `loss_loc` must be a loss on sigmoids'),
+        (
+            dict(ga_sampler=dict(type='OHEMSampler', num=8, pos_fraction=0.5)),
+            'GARPNHead: `ga_sampler` must be a sampler that needs no losses, .* got OHEMSampler',
+        ),
     ],
 )
 def test_wrong_arguments(args: dict, message: str) -> None:

@@ -12,7 +12,8 @@ from mmpose_lite.registry import LOSSES
 class HardExampleCrossEntropyLoss(nn.Module):
     """Softmax cross entropy, averaged over the `num_hard` samples of the batch with the greatest loss; the rest gets no gradient.
 
-    For boxes, which are few; OhemCrossEntropy does it for pixels, and OHEMSampler chooses boxes before both losses of a head.
+    For boxes, which are few; OhemCrossEntropy does it for pixels, and OHEMSampler chooses boxes before both losses of a head. With
+    both, the loss keeps the hardest of those that the sampler has chosen.
 
     Source: Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, CVPR 2016, Sec. 4,
     arXiv:1604.03540.
@@ -36,28 +37,39 @@ class HardExampleCrossEntropyLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(
-        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, *, avg_factor: Tensor | float | None = None
+        self,
+        pred: Tensor,
+        target: Tensor,
+        weight: Tensor | None = None,
+        *,
+        avg_factor: Tensor | float | None = None,
+        reduction: str | None = None,
     ) -> Tensor:
-        """Return a scalar; 0 with zero gradient when nothing counts.
+        """Return a scalar; 0 with zero gradient when nothing counts. With 'none': (N,), the losses of all samples.
 
         Args:
             pred: (N, C) logits.
             target: (N,) indices of classes.
             weight: (N,); factors of the losses before the hardest are chosen, and 0 where a sample does not count.
             avg_factor: not looked at; heads pass it to every loss.
+            reduction: 'none' to choose the hardest elsewhere, as OHEMSampler does; None for the mean of the hardest.
 
         Raises:
-            ValueError: the shapes do not fit together.
+            ValueError: the shapes do not fit together, or there is no such reduction.
         """
         if pred.ndim != 2 or target.shape != pred.shape[:1]:
             raise ValueError(
                 'HardExampleCrossEntropyLoss: `pred` and `target` must be (N, C) and (N,), '
                 f'got {tuple(pred.shape)} and {tuple(target.shape)}.'
             )
+        if reduction not in (None, 'none'):
+            raise ValueError(f"HardExampleCrossEntropyLoss: `reduction` must be None or 'none', got {reduction!r}.")
         losses = functional.cross_entropy(pred, target.long(), ignore_index=self.ignore_index, reduction='none')
         counts = target != self.ignore_index
         if weight is not None:
             check_shapes('HardExampleCrossEntropyLoss', weight, target)
             losses, counts = losses * weight, counts & (weight > 0)
+        if reduction == 'none':
+            return self.loss_weight * losses
         hardest = losses.topk(min(self.num_hard, len(losses)), sorted=False).values
         return self.loss_weight * hardest.sum() / counts.sum().clamp(1, self.num_hard)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.ops.boxes import boxes_to_image
 from mmpose_lite.ops.nms import Detections, Suppression
-from mmpose_lite.registry import LOSSES, NMS
+from mmpose_lite.registry import BOX_SAMPLERS, LOSSES, NMS
 
 PRIOR_PROB = 0.01  # of a class, before anything is learnt (Lin et al., Focal Loss, Sec. 4.1, arXiv:1708.02002)
 
@@ -53,6 +53,21 @@ def build_plain_nms(owner: str, nms: Mapping[str, Any], **defaults: Any) -> Supp
         raise ValueError(
             f'{owner}: `nms` must be a suppression that needs boxes and scores alone, got {nms["type"]}, which needs '
             f'`{built.extra}`.'
+        )
+    return built
+
+
+def build_plain_sampler(owner: str, argument: str, sampler: Mapping[str, Any]) -> Any:
+    """Return the sampler of a config, for a head that does not compute the losses of anchors beforehand.
+
+    Raises:
+        ValueError: the sampler needs them.
+    """
+    built = BOX_SAMPLERS.build(sampler)
+    if built.needs_losses:
+        raise ValueError(
+            f'{owner}: `{argument}` must be a sampler that needs no losses, such as RandomSampler, got {sampler["type"]}; it is '
+            'for the sampler of a `roi_head`.'
         )
     return built
 

@@ -12,11 +12,11 @@ from torch.nn import functional
 from mmpose_lite.models.assign.guided_anchors import location_targets
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, sample_anchors
-from mmpose_lite.models.heads.dense.dense_parts import build_sigmoid_loss, by_anchor
+from mmpose_lite.models.heads.dense.dense_parts import build_plain_sampler, build_sigmoid_loss, by_anchor
 from mmpose_lite.models.heads.dense.rpn_head import Proposals, RPNHead
 from mmpose_lite.models.layers.deform_conv import DeformConv2d
 from mmpose_lite.models.layers.masked_conv import MaskedConv2d
-from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, BOX_SAMPLERS, HEADS, LOSSES, PRIOR_GENERATORS
+from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS
 from mmpose_lite.structures import SampleBatch
 
 _SHAPE_CLIP = 1e-6  # the sides of an anchor may be those of its square times or over 1e6, as in mmdet
@@ -89,7 +89,7 @@ class GARPNHead(RPNHead):
         reg_decoded_bbox: give `loss_bbox` boxes in place of deltas, as losses on overlap need.
 
     Raises:
-        ValueError: an argument is out of range, or the squares are not one per cell.
+        ValueError: an argument is out of range, the squares are not one per cell, or a sampler needs losses of anchors.
     """
 
     def __init__(
@@ -150,7 +150,8 @@ class GARPNHead(RPNHead):
                 f'got {squares.num_base_anchors} anchors, strides {squares.strides} and {approxs.strides}.'
             )
         self.anchor_coder = BOX_CODERS.build(anchor_coder)
-        self.ga_assigner, self.ga_sampler = ASSIGNERS.build(ga_assigner), BOX_SAMPLERS.build(ga_sampler)
+        self.ga_assigner = ASSIGNERS.build(ga_assigner)
+        self.ga_sampler = build_plain_sampler('GARPNHead', 'ga_sampler', ga_sampler)
         self.loss_loc = build_sigmoid_loss('GARPNHead', 'loss_loc', loss_loc)
         self.loss_shape = LOSSES.build(loss_shape)
         self.loc_filter_thr = loc_filter_thr

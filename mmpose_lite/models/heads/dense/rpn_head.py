@@ -11,8 +11,8 @@ from torch.nn import functional
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, sample_anchors
-from mmpose_lite.models.heads.dense.dense_parts import build_plain_nms, build_sigmoid_loss, by_anchor
-from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, BOX_SAMPLERS, HEADS, LOSSES, PRIOR_GENERATORS
+from mmpose_lite.models.heads.dense.dense_parts import build_plain_nms, build_plain_sampler, build_sigmoid_loss, by_anchor
+from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS
 from mmpose_lite.structures import SampleBatch
 
 
@@ -57,7 +57,7 @@ class RPNHead(BaseModule):
         reg_decoded_bbox: give `loss_bbox` boxes in place of deltas, as losses on overlap need.
 
     Raises:
-        ValueError: a number of boxes is below 1, or the loss on classes is on a softmax.
+        ValueError: a number of boxes is below 1, the loss on classes is on a softmax, or the sampler needs losses of anchors.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RPNHead(BaseModule):
         self.anchor_generator = PRIOR_GENERATORS.build(anchor_generator)
         self.bbox_coder = BOX_CODERS.build(bbox_coder)
         self.assigner = ASSIGNERS.build(assigner)
-        self.sampler = BOX_SAMPLERS.build(sampler)
+        self.sampler = build_plain_sampler(type(self).__name__, 'sampler', sampler)
         self.loss_cls = build_sigmoid_loss('RPNHead', 'loss_cls', loss_cls)
         self.loss_bbox = LOSSES.build(loss_bbox)
         self.nms = build_plain_nms('RPNHead', nms)

@@ -1,9 +1,10 @@
 """What second stages share: which boxes they keep, and which maps they read."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.candidates import Candidates
@@ -15,7 +16,8 @@ BRANCHES = dict(pred_ious='with_iou_branch', variances='with_variance', densitie
 
 
 class RoIHead(BaseModule):
-    """A subclass writes `loss`, `candidates` and, with a mask head, `masks`; it calls `check_nms` when it has its box heads.
+    """A subclass writes `loss`, `candidates` and, with a mask head, `masks`; it calls `check_nms` and
+    `check_sampler` when it has its box heads.
 
     Args:
         num_classes: C, without the background.
@@ -40,6 +42,16 @@ class RoIHead(BaseModule):
             raise ValueError(
                 f'{type(self).__name__}: `nms` {type(self.nms).__name__} needs `{self.nms.extra}`, which the box head does not '
                 f'predict; set `bbox_head.{BRANCHES[self.nms.extra]}=True` and train it, or choose another suppression.'
+            )
+
+    def check_sampler(self, sampler: Any, bbox_head: nn.Module) -> None:
+        """Raise ValueError if the sampler ranks boxes by their losses and the box head's loss on classes has none for each."""
+        loss = bbox_head.loss_cls
+        if sampler.needs_losses and 'reduction' not in inspect.signature(loss.forward).parameters:
+            raise ValueError(
+                f'{type(self).__name__}: `sampler` {type(sampler).__name__} ranks boxes by the loss of each, but '
+                f'`bbox_head.loss_cls` {type(loss).__name__} takes no `reduction="none"`; choose a loss that does, such as '
+                'CrossEntropyLoss, or a sampler that needs no losses, such as RandomSampler.'
             )
 
     def extend(self, feats: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -48,7 +48,8 @@ class CascadeRoIHead(RoIHead):
         mask_thr_binary: probability from which a pixel belongs to an object.
 
     Raises:
-        ValueError: there is not one entry for each stage, or the suppression needs what the last box head does not predict.
+        ValueError: there is not one entry for each stage, the suppression needs what the last box head does not predict, or a
+            sampler what the loss of its box head does not give.
     """
 
     def __init__(
@@ -88,6 +89,8 @@ class CascadeRoIHead(RoIHead):
         self.assigners = [ASSIGNERS.build(c) for c in of_stages('assigner', assigner)]
         self.samplers = [BOX_SAMPLERS.build(c) for c in of_stages('sampler', sampler)]
         self.check_nms(self.bbox_head[-1].extras)
+        for of_stage, head in zip(self.samplers, self.bbox_head):
+            self.check_sampler(of_stage, head)
 
     def _of_stages(self, name: str, configs: Configs) -> Sequence[Config]:
         if isinstance(configs, Mapping):

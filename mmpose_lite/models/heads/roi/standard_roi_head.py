@@ -38,7 +38,7 @@ class StandardRoIHead(RoIHead):
         mask_thr_binary: probability from which a pixel belongs to an object.
 
     Raises:
-        ValueError: the suppression needs what the box head does not predict.
+        ValueError: the suppression needs what the box head does not predict, or the sampler what its loss does not give.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class StandardRoIHead(RoIHead):
         self.assigner = ASSIGNERS.build(assigner)
         self.sampler = BOX_SAMPLERS.build(sampler)
         self.check_nms(self.bbox_head.extras)
+        self.check_sampler(self.sampler, self.bbox_head)
 
     def forward(self, feats: Sequence[Tensor], rois: Tensor) -> BoxOutput:
         """Return the logits and deltas of boxes (R, 5), the index of the image and the box xyxy in px of the input."""
