@@ -20,6 +20,7 @@ from mmpose_lite.visualization import draw_objects, draw_side_by_side
 META = ClassMeta.load('pedestrian')
 LOAD = [dict(type='LoadImage'), dict(type='LoadMasks')]
 HEIGHT = 300  # px of a picture
+GREY = (225, 225, 225)
 
 
 def dataset(folder: Path, *steps: dict[str, Any], mix: bool = False) -> Any:
@@ -31,13 +32,22 @@ def dataset(folder: Path, *steps: dict[str, Any], mix: bool = False) -> Any:
     return DATASETS.build(dict(people, pipeline=[*LOAD, *steps]))
 
 
-def drawn(results: dict[str, Any]) -> np.ndarray:
-    """Return a sample with its boxes and masks; ignored objects are grey."""
-    zoom = HEIGHT / results['img'].shape[0]
+def drawn(results: dict[str, Any], *, zoom: float | None = None) -> np.ndarray:
+    """Return a sample with its boxes and masks, enlarged by `zoom`, None for the usual height; ignored objects are grey."""
+    zoom = zoom or HEIGHT / results['img'].shape[0]
     image = cv2.resize(results['img'], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_LINEAR)
     masks = [cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST) for mask in results['masks']]
     objects = (results['bboxes'] * zoom, results['labels'])
     return draw_objects(image, *objects, meta=META, masks=np.array(masks), is_ignored=results['is_ignored'])
+
+
+def filled_up(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the images in the size of the largest sides, grey at the right and below."""
+    h, w = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    return [
+        cv2.copyMakeBorder(image, 0, h - image.shape[0], 0, w - image.shape[1], cv2.BORDER_CONSTANT, value=GREY)
+        for image in images
+    ]
 
 
 def pictures(folder: Path) -> dict[str, np.ndarray]:
@@ -49,6 +59,10 @@ def pictures(folder: Path) -> dict[str, np.ndarray]:
         'mosaic': draw_side_by_side([drawn(four)], ['Mosaic']),
         'copy_paste': draw_side_by_side([drawn(four), drawn(pasted)], ['before', 'CopyPasteSmallObjects']),
     }
+    resize = dict(type='DetResize', scale=[(400, 120), (400, 320)], multiscale_mode='range')
+    draws = [dataset(folder, resize)[Draw(0, seed, 0)] for seed in range(3)]
+    sizes = ['{1} x {0}'.format(*results['img'].shape) for results in draws]
+    shown['multi_scale'] = draw_side_by_side(filled_up([drawn(results, zoom=1.0) for results in draws]), sizes)
     panels, titles = [], []
     for scale, limits in (((1280, 1024), (0, 90)), ((640, 512), (70, 120)), ((320, 256), (100, 1000))):
         snip = dict(type='SNIPResize', scales=[scale], valid_ranges=[limits])

@@ -17,7 +17,7 @@ def test_the_example_draws_them(tmp_path: Path) -> None:
     spec.loader.exec_module(module)
     assert module.main(['--out', str(tmp_path / 'new'), '--people', str(tmp_path / 'people')]) == 0
     drawn = {path.name: cv2.imread(str(path)) for path in (tmp_path / 'new').glob('*.jpg')}
-    assert drawn.keys() == {'mosaic.jpg', 'copy_paste.jpg', 'snip.jpg', 'sniper.jpg'}
+    assert drawn.keys() == {'multi_scale.jpg', 'mosaic.jpg', 'copy_paste.jpg', 'snip.jpg', 'sniper.jpg'}
     page = (REPO / 'docs' / 'detection.md').read_text()
     for name, picture in drawn.items():
         committed = cv2.imread(str(PICTURES / name))
