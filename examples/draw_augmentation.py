@@ -60,7 +60,7 @@ def pictures(folder: Path) -> dict[str, np.ndarray]:
         'copy_paste': draw_side_by_side([drawn(four), drawn(pasted)], ['before', 'CopyPasteSmallObjects']),
     }
     resize = dict(type='DetResize', scale=[(400, 120), (400, 320)], multiscale_mode='range')
-    draws = [dataset(folder, resize)[Draw(0, seed, 0)] for seed in range(3)]
+    draws = [dataset(folder, resize)[Draw(0, 5, number)] for number in range(3)]
     sizes = ['{1} x {0}'.format(*results['img'].shape) for results in draws]
     shown['multi_scale'] = draw_side_by_side(filled_up([drawn(results, zoom=1.0) for results in draws]), sizes)
     panels, titles = [], []

@@ -15,7 +15,6 @@ from mmpose_lite.models.heads.roi.sampling import positives, sample_rois
 from mmpose_lite.ops.iou import aligned_iou
 from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS
 from tests.det_batches import det_batch, iou, slow_decode, slow_nms
-from tests.no_sync import NoSync
 
 C = 3
 STDS = (0.1, 0.1, 0.2, 0.2)
@@ -292,6 +291,13 @@ def test_every_loss_on_boxes_pulls_them_to_their_objects(name: str) -> None:
     assert (gain[sample.is_positive] > 0).all()
 
 
+@pytest.mark.parametrize('name', ON_BOXES)
+def test_a_loss_on_boxes_is_not_given_deltas(name: str) -> None:
+    message = f'Shared2FCBBoxHead: `reg_decoded_bbox` must be True with a `loss_bbox` on boxes, {name}, got False'
+    with pytest.raises(ValueError, match=message):
+        box_head(loss_bbox=dict(type=name))
+
+
 @pytest.mark.parametrize(
     'loss_cls',
     [dict(type='FocalLoss'), dict(type='GHMC'), dict(type='CrossEntropyLoss', use_sigmoid=True)],
@@ -340,15 +346,10 @@ def test_the_hardest_are_taken(loss_cls: dict[str, Any]) -> None:
 def test_a_sampler_and_a_loss_that_does_not_rank_boxes_are_refused(sampler: dict[str, Any]) -> None:
     if sampler['type'] == 'CombinedSampler':
         sampler = dict(sampler, pos_sampler=dict(type='RandomSampler'), neg_sampler=dict(type='OHEMSampler'))
-    args = dict(sampler=dict(sampler, num=6, pos_fraction=0.5), bbox_head=BBOX_HEAD | dict(loss_cls=dict(type='OhemCrossEntropy')))
-    with pytest.raises(ValueError, match=rf'StandardRoIHead: `sampler` {sampler["type"]} .* `bbox_head.loss_cls` OhemCrossEntropy'):
+    args = dict(
+        sampler=dict(sampler, num=6, pos_fraction=0.5), bbox_head=BBOX_HEAD | dict(loss_cls=dict(type='OhemCrossEntropy'))
+    )
+    with pytest.raises(
+        ValueError, match=rf'StandardRoIHead: `sampler` {sampler["type"]} .* `bbox_head.loss_cls` OhemCrossEntropy'
+    ):
         build(**args)
-
-
-def test_the_loss_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    head = build()
-    extractor = head.bbox_roi_extractor
-    monkeypatch.setattr(extractor, 'forward', lambda maps, rois: torch.zeros(len(rois), 4, 2, 2))  # the CPU's way picks rows
-    maps, boxes, batch = feats(), proposals(), det_batch(BOXES, labels=LABELS, size=SIZE)
-    with NoSync():
-        head.loss(maps, boxes, batch)['loss_cls'].backward()

@@ -12,7 +12,6 @@ from mmpose_lite.ops.masks import pack_masks
 from mmpose_lite.registry import HEADS
 from mmpose_lite.structures import SampleBatch
 from tests.det_batches import det_batch
-from tests.no_sync import NoSync
 
 C, T = 2, 3
 SIZE = (64, 48)
@@ -268,18 +267,6 @@ def test_the_semantic_branch_by_hand() -> None:
     labels = batch().gt_semantic_seg
     expected = 0.2 * functional.cross_entropy(out.logits, labels.long(), ignore_index=255, reduction='sum') / labels.numel()
     torch.testing.assert_close(head.loss(out.logits, labels)['loss_semantic_seg'], expected)
-
-
-def test_the_loss_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    head, maps, boxes, samples = htc(), feats(), proposals(), batch()
-    pools_of_sizes = ((head.bbox_roi_extractor, 2), (head.mask_roi_extractor, 4), ([head.semantic_roi_extractor], 4))
-    for pools, size in pools_of_sizes:  # on the CPU they wait
-        for pool in pools:
-            monkeypatch.setattr(pool, 'forward', lambda maps, rois, size=size: torch.zeros(len(rois), 4, size, size))
-    monkeypatch.setattr('mmpose_lite.models.heads.roi.cascade_roi_head.positives', lambda sample: sample)  # picks rows there
-    with NoSync():
-        losses = head.loss(maps, boxes, samples)
-        sum(v for k, v in losses.items() if 'loss' in k).backward()
 
 
 @pytest.mark.parametrize(

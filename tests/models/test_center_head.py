@@ -128,6 +128,18 @@ def test_everything_learns_without_waiting_and_without_objects() -> None:
         assert bool(losses['loss_wh'] > 0) == bool(boxes[0])
 
 
+def test_wrong_peaks_are_unlearnt_in_half_precision_too() -> None:
+    head, feats = build(), [torch.zeros(1, 4, 12, 16)]
+    torch.nn.init.zeros_(head.heatmap_head[2].weight)
+    torch.nn.init.constant_(head.heatmap_head[2].bias, 8.0)  # a probability that is 1 in bfloat16
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        raw = head(feats)
+        head.loss(raw, det_batch([[]], size=SIZE))['loss_center_heatmap'].backward()
+    p = torch.tensor(8.0).sigmoid()
+    slope = -(1 - p) * 2 * p**2 * (1 - p).log() + p**3  # of -p^2 log(1 - p), by the logit
+    torch.testing.assert_close(head.heatmap_head[2].bias.grad, torch.full((3,), 12 * 16 * slope.item()), rtol=0.02, atol=0)
+
+
 def test_gaussian_focal_loss(shared: Path) -> None:
     stored = functions(shared)
     pred, target = (torch.from_numpy(stored[f'loss.gaussian_focal.{name}']) for name in ('pred', 'target'))
@@ -203,8 +215,10 @@ def test_the_whole_detector_learns_one_image_by_heart() -> None:
 
 
 def test_an_even_neighbourhood_is_refused() -> None:
-    with pytest.raises(ValueError, match='CenterNetHead: `local_maximum_kernel` must be odd, got 2'):
+    with pytest.raises(ValueError, match='CenterNetHead: `local_maximum_kernel` must be odd and positive, got 2'):
         build(local_maximum_kernel=2)
+    with pytest.raises(ValueError, match='CenterNetHead: `topk` must be 1 or more, got 0'):
+        build(topk=0)
     with pytest.raises(
         ValueError, match='CenterNetHead: `nms` must be a suppression that needs boxes and scores alone, got SofterNMS'
     ):

@@ -174,6 +174,10 @@ def test_the_whole_detector_learns_one_image_by_heart() -> None:
 
 
 def test_wrong_arguments() -> None:
+    with pytest.raises(ValueError, match=r'FCOSHead: `strides` \(8, 16\) needs one entry per map, got 1 maps'):
+        build()([torch.randn(1, 4, 6, 8)])
+    with pytest.raises(ValueError, match='FCOSHead: `nms_pre` must be 1 or more, got 0'):
+        build(nms_pre=0)
     with pytest.raises(ValueError, match=r'FCOSHead: `regress_ranges` needs one entry per stride \(2\)'):
         build(regress_ranges=((0, 9),))
     with pytest.raises(ValueError, match=r'FCOSHead: `nms` must be .* got AdaptiveNMS, which needs `densities`'):

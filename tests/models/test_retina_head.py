@@ -169,7 +169,7 @@ def test_the_whole_detector_learns_one_image_by_heart() -> None:
         loss.backward()
         optimizer.step()
     model.eval()
-    samples.metainfo[0]['warp_matrix'] = [[0.5, 0, 0], [0, 2.0, 4.0]]  # of an image of another size
+    samples.metainfo[0].update(warp_matrix=[[0.5, 0, 0], [0, 2.0, 4.0]], ori_shape=(22, 128))  # of an image of another size
     found = model(inputs, samples, mode='predict')[0].pred_instances
     for label, box in ((1, [12.0, 2.0, 80.0, 13.0]), (0, [88.0, 8.0, 124.0, 21.0])):
         best = found.bboxes[found.labels == label][0]
@@ -186,3 +186,7 @@ def test_a_suppression_that_needs_more_and_a_softmax_are_refused() -> None:
         build(nms=dict(type='SofterNMS'))
     with pytest.raises(ValueError, match='RetinaHead: `loss_cls` must be a loss on sigmoids'):
         build(loss_cls=dict(type='CrossEntropyLoss'))
+    with pytest.raises(ValueError, match='RetinaHead: `reg_decoded_bbox` must be True with a `loss_bbox` on boxes, GIoULoss'):
+        build(loss_bbox=dict(type='GIoULoss'))
+    with pytest.raises(ValueError, match='RetinaHead: `nms_pre` must be 1 or more, got -1'):
+        build(nms_pre=-1)

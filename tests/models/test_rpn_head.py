@@ -202,7 +202,9 @@ def test_initial_values_and_errors() -> None:
         build(nms_pre=0)
     with pytest.raises(ValueError, match='`nms` must be a suppression that needs boxes and scores alone, got SofterNMS'):
         build(nms=dict(type='SofterNMS'))
-    with pytest.raises(ValueError, match='RPNHead: `sampler` must be a sampler that needs no losses, .* got OHEMSampler'):
+    with pytest.raises(ValueError, match='RPNHead: `reg_decoded_bbox` must be True with a `loss_bbox` on boxes, IoULoss'):
+        build(loss_bbox=dict(type='IoULoss'))
+    with pytest.raises(ValueError, match=r'RPNHead: `sampler` must be a sampler that needs no losses, .* got OHEMSampler'):
         build(sampler=dict(type='OHEMSampler', num=8, pos_fraction=0.5))
     for name in ('CrossEntropyLoss', 'HardExampleCrossEntropyLoss'):
         with pytest.raises(ValueError, match=rf"RPNHead: `loss_cls` must be a loss on sigmoids, .* got {{'type': '{name}'}}"):

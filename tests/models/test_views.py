@@ -63,7 +63,9 @@ class Means(nn.Module):
 def detector(head: str, **args: Any) -> SingleStageDetector:
     """Return the network made by hand: class 1 where a cell is 1, nothing where it is 0."""
     cfg = dict(type=head, in_channels=3, nms=NMS, **HEADS[head])
-    model = MODELS.build(dict(type='SingleStageDetector', backbone=BACKBONE, bbox_head=cfg, meta=dict(classes=['a', 'b']), **args))
+    model = MODELS.build(
+        dict(type='SingleStageDetector', backbone=BACKBONE, bbox_head=cfg, meta=dict(classes=['a', 'b']), **args)
+    )
     model.backbone = Means()
     for p in model.bbox_head.parameters():
         nn.init.zeros_(p)
@@ -175,5 +177,3 @@ def test_views_and_their_frames(scale: float) -> None:
         factor = inputs.shape[3] / W
         assert metainfo['img_shape'][1] == pytest.approx(inputs.shape[3] if is_mirrored else 80 * factor)
     assert samples.metainfo[0]['img_shape'] == (64, 80)
-
-

@@ -62,6 +62,9 @@ def _areas(bboxes: np.ndarray) -> np.ndarray:
 
 
 def _checked_ranges(owner: str, scales: Sequence[Any], ranges: Sequence[Range]) -> list[Range]:
+    sides = [scale if isinstance(scale, int | float) else min(scale) for scale in scales]
+    if min(sides, default=1) <= 0:
+        raise ValueError(f'{owner}: `scales` must be positive numbers, got {list(scales)}.')
     pairs = [(float(low), float(high)) for low, high in ranges]
     if not scales or len(pairs) != len(scales) or not all(0 <= low < high for low, high in pairs):
         raise ValueError(

@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmpose_lite.models.base import BaseModel
-from mmpose_lite.models.estimators.views import Found, Look, ViewOptions, View, joined, views
+from mmpose_lite.models.estimators.views import Found, Look, View, ViewOptions, joined, views
 from mmpose_lite.models.necks import build_neck
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import BACKBONES, PREPROCESSORS

@@ -56,7 +56,8 @@ class ViewOptions(NamedTuple):
         ranges = tuple((float(low), float(high)) for low, high in ([ALL_SIZES] * len(scales) if ranges is None else ranges))
         if len(ranges) != len(scales) or not all(0 <= low < high for low, high in ranges):
             raise ValueError(
-                f'{owner}: `test_cfg.valid_ranges` needs 0 <= lowest < highest for each of the {len(scales)} scales, got {ranges}.'
+                f'{owner}: `test_cfg.valid_ranges` needs 0 <= lowest < highest for each of the {len(scales)} scales, '
+                f'got {ranges}.'
             )
         return cls(scales, bool(options.get('flip_test', False)), ranges)
 

@@ -12,8 +12,8 @@ from mmpose_lite.registry import LOSSES
 class HardExampleCrossEntropyLoss(nn.Module):
     """Softmax cross entropy, averaged over the `num_hard` samples of the batch with the greatest loss; the rest gets no gradient.
 
-    For boxes, which are few; OhemCrossEntropy does it for pixels, and OHEMSampler chooses boxes before both losses of a head. With
-    both, the loss keeps the hardest of those that the sampler has chosen.
+    For boxes, which are few; OhemCrossEntropy does it for pixels, and OHEMSampler chooses boxes before both losses of a head, of
+    which this one then keeps the hardest.
 
     Source: Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, CVPR 2016, Sec. 4,
     arXiv:1604.03540.

@@ -29,6 +29,8 @@ class IoULoss(RegressionLoss):
         ValueError: an argument is out of range.
     """
 
+    on_boxes = True
+
     def __init__(self, *, mode: str = 'log', eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction=reduction, loss_weight=loss_weight)
         if mode not in _MODES:
@@ -55,6 +57,8 @@ class GIoULoss(RegressionLoss):
         loss_weight: factor of the result.
     """
 
+    on_boxes = True
+
     def __init__(self, *, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction=reduction, loss_weight=loss_weight)
         self.eps = eps
@@ -75,6 +79,8 @@ class DIoULoss(RegressionLoss):
         loss_weight: factor of the result.
     """
 
+    on_boxes = True
+
     def __init__(self, *, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction=reduction, loss_weight=loss_weight)
         self.eps = eps
@@ -94,6 +100,8 @@ class CIoULoss(RegressionLoss):
         reduction: 'none', 'mean' or 'sum'; see `reduce_loss`.
         loss_weight: factor of the result.
     """
+
+    on_boxes = True
 
     def __init__(self, *, eps: float = 1e-6, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction=reduction, loss_weight=loss_weight)
@@ -122,6 +130,8 @@ class BoundedIoULoss(RegressionLoss):
     Raises:
         ValueError: `beta` is not positive.
     """
+
+    on_boxes = True
 
     def __init__(self, *, beta: float = 0.2, eps: float = 1e-3, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__(reduction=reduction, loss_weight=loss_weight)

@@ -2,6 +2,8 @@
 
 # Letters: N boxes.
 import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,12 @@ class RegressionLoss(nn.Module):
     Args:
         reduction: 'none', 'mean' or 'sum'; see `reduce_loss`.
         loss_weight: factor of the result.
+
+    Attributes:
+        on_boxes: what is compared are boxes xyxy; other numbers make no sense.
     """
+
+    on_boxes: ClassVar[bool] = False
 
     def __init__(self, *, reduction: str = 'mean', loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -185,6 +192,21 @@ class BoxKLLoss(RegressionLoss):
         error = functional.smooth_l1_loss(pred, target, reduction='none')
         loss = torch.exp(-log_variances) * error + log_variances / 2
         return self.loss_weight * reduce_loss(loss, weight, reduction=reduction or self.reduction, avg_factor=avg_factor)
+
+
+def build_box_loss(owner: str, loss: Mapping[str, Any], *, decoded: bool) -> nn.Module:
+    """Return the loss of a config, for a head that gives it boxes if `decoded`, else deltas.
+
+    Raises:
+        ValueError: the loss is on boxes, and the head would give it deltas, which train to nonsense.
+    """
+    built = LOSSES.build(loss)
+    if getattr(built, 'on_boxes', False) and not decoded:
+        raise ValueError(
+            f'{owner}: `reg_decoded_bbox` must be True with a `loss_bbox` on boxes, {loss["type"]}, got False; losses on deltas '
+            'are SmoothL1Loss, L1Loss and the like.'
+        )
+    return built
 
 
 def small_box_weight(bboxes_xyxy: Tensor, image_size: tuple[float, float] | Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
-from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates, build_plain_nms
+from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates, build_plain_nms, check_counts
 from mmpose_lite.ops.nms import Detections, Suppression
 from mmpose_lite.registry import HEADS, LOSSES
 from mmpose_lite.structures import SampleBatch
@@ -67,8 +67,7 @@ def center_targets(objects: Objects, shape: tuple[int, int], stride: float, *, n
     H, W = shape
     boxes = objects.boxes / stride
     sizes, centers = boxes[..., 2:] - boxes[..., :2], (boxes[..., :2] + boxes[..., 2:]) / 2
-    last = centers.new_tensor([W - 1, H - 1])
-    whole = torch.minimum(centers.floor().clamp(min=0), last)
+    whole = torch.stack([centers[..., axis].floor().clamp(0, last) for axis, last in ((0, W - 1), (1, H - 1))], dim=-1)
     radius = peak_radius(sizes, MIN_OVERLAP).floor().clamp(min=0)[..., None]
     spread = 2 * ((2 * radius + 1) / 6).square()
     lines = []
@@ -103,7 +102,7 @@ class CenterNetHead(BaseModule):
         nms: config of a suppression within each class; None, as in the paper, suppresses nothing.
 
     Raises:
-        ValueError: the kernel is even, or the suppression needs what the head does not predict.
+        ValueError: the kernel is even, `topk` is below 1, or the suppression needs what the head does not predict.
     """
 
     def __init__(
@@ -121,8 +120,9 @@ class CenterNetHead(BaseModule):
         nms: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if local_maximum_kernel % 2 == 0:
-            raise ValueError(f'CenterNetHead: `local_maximum_kernel` must be odd, got {local_maximum_kernel}.')
+        if local_maximum_kernel < 1 or local_maximum_kernel % 2 == 0:
+            raise ValueError(f'CenterNetHead: `local_maximum_kernel` must be odd and positive, got {local_maximum_kernel}.')
+        check_counts('CenterNetHead', topk=topk)
         self.num_classes = num_classes
         self.stride = stride
         self.loss_center_heatmap = LOSSES.build(loss_center_heatmap)
@@ -151,7 +151,7 @@ class CenterNetHead(BaseModule):
     def forward(self, feats: Sequence[Tensor]) -> CenterMaps:
         """Return what is known of each cell of the map (B, in_channels, H, W), the last of those given."""
         x = feats[-1]
-        return CenterMaps((self.heatmap_head(x).sigmoid(),), (self.wh_head(x),), (self.offset_head(x),))
+        return CenterMaps((self.heatmap_head(x).float().sigmoid(),), (self.wh_head(x),), (self.offset_head(x),))
 
     def loss(self, raw: CenterMaps, data_samples: SampleBatch) -> dict[str, Tensor]:
         """Return `loss_center_heatmap`, `loss_wh` and `loss_offset`, divided by the number of objects.

@@ -42,6 +42,13 @@ class DenseCandidates(NamedTuple):
         return Detections(kept.boxes, kept.scores, self.labels[kept.indices], kept.indices)
 
 
+def check_counts(owner: str, **counts: int) -> None:
+    """Raise ValueError unless all of the counts, by the names of their arguments, are 1 or more."""
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f'{owner}: `{name}` must be 1 or more, got {value}.')
+
+
 def build_plain_nms(owner: str, nms: Mapping[str, Any], **defaults: Any) -> Suppression:
     """Return the suppression of a config, for a head that predicts boxes and scores alone.
 

@@ -15,6 +15,7 @@ from mmpose_lite.models.heads.dense.dense_parts import (
     build_plain_nms,
     build_sigmoid_loss,
     by_anchor,
+    check_counts,
     conv_stack,
     init_dense,
 )
@@ -117,8 +118,8 @@ class FCOSHead(BaseModule):
         max_per_img: detections of an image at most.
 
     Raises:
-        ValueError: there is not one range per stride, the suppression needs what the head does not predict, or a loss on sigmoids
-            is on a softmax.
+        ValueError: there is not one range per stride, a number of boxes is below 1, the suppression needs what the head does not
+            predict, or a loss on sigmoids is on a softmax.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class FCOSHead(BaseModule):
             raise ValueError(
                 f'FCOSHead: `regress_ranges` needs one entry per stride ({len(strides)}), got {tuple(regress_ranges)}.'
             )
+        check_counts('FCOSHead', nms_pre=nms_pre, max_per_img=max_per_img)
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.regress_ranges = tuple(regress_ranges)
@@ -170,8 +172,14 @@ class FCOSHead(BaseModule):
         init_dense(self, self.conv_cls)
 
     def forward(self, feats: Sequence[Tensor]) -> FCOSMaps:
-        """Return logits, distances and centerness for each of the maps (B, in_channels, H, W)."""
-        levels = zip(feats, self.scales, self.strides, strict=True)
+        """Return logits, distances and centerness for each of the maps (B, in_channels, H, W).
+
+        Raises:
+            ValueError: there is not one map per stride.
+        """
+        if len(feats) != len(self.strides):
+            raise ValueError(f'FCOSHead: `strides` {self.strides} needs one entry per map, got {len(feats)} maps.')
+        levels = zip(feats, self.scales, self.strides)
         return FCOSMaps(*zip(*(self._of_level(feat, scale, stride) for feat, scale, stride in levels)))
 
     def _of_level(self, feat: Tensor, scale: Scale, stride: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -199,7 +207,8 @@ class FCOSHead(BaseModule):
         """
         device = raw.cls_logits[0].device
         points = self._points([tuple(x.shape[2:]) for x in raw.cls_logits], device)
-        ranges = torch.cat([p.new_tensor(r).expand(len(p), -1) for p, r in zip(points, self.regress_ranges)])
+        ranges = torch.tensor(self.regress_ranges, dtype=torch.float32).to(device, non_blocking=True)
+        ranges = torch.cat([of_level.expand(len(p), -1) for p, of_level in zip(points, ranges)])
         centres = torch.cat(points)
         targets = point_targets(centres, ranges, Objects.of(data_samples), num_classes=self.num_classes)
         logits = torch.cat(by_anchor(raw.cls_logits, self.num_classes), dim=1).float()

@@ -15,11 +15,13 @@ from mmpose_lite.models.heads.dense.dense_parts import (
     build_plain_nms,
     build_sigmoid_loss,
     by_anchor,
+    check_counts,
     conv_stack,
     init_dense,
 )
+from mmpose_lite.models.losses.regression import build_box_loss
 from mmpose_lite.ops.nms import Detections, Suppression
-from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS
+from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, PRIOR_GENERATORS
 from mmpose_lite.structures import SampleBatch
 
 
@@ -55,7 +57,8 @@ class RetinaHead(BaseModule):
         max_per_img: detections of an image at most.
 
     Raises:
-        ValueError: the suppression needs what the head does not predict, or the loss on classes is on a softmax.
+        ValueError: a number of boxes is below 1, the suppression needs what the head does not predict, the loss on classes is on
+            a softmax, or the loss on boxes and `reg_decoded_bbox` do not fit together.
     """
 
     def __init__(
@@ -78,12 +81,13 @@ class RetinaHead(BaseModule):
         max_per_img: int = 100,
     ) -> None:
         super().__init__()
+        check_counts('RetinaHead', nms_pre=nms_pre, max_per_img=max_per_img)
         self.num_classes = num_classes
         self.anchor_generator = PRIOR_GENERATORS.build(anchor_generator)
         self.bbox_coder = BOX_CODERS.build(bbox_coder)
         self.assigner = ASSIGNERS.build(assigner)
         self.loss_cls = build_sigmoid_loss('RetinaHead', 'loss_cls', loss_cls)
-        self.loss_bbox = LOSSES.build(loss_bbox)
+        self.loss_bbox = build_box_loss('RetinaHead', loss_bbox, decoded=reg_decoded_bbox)
         self.nms = build_plain_nms('RetinaHead', nms, max_num=max_per_img)
         self.reg_decoded_bbox = reg_decoded_bbox
         self.nms_pre = nms_pre

@@ -11,8 +11,15 @@ from torch.nn import functional
 from mmpose_lite.models.assign.objects import Objects
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.dense.anchor_targets import anchors_on_images, sample_anchors
-from mmpose_lite.models.heads.dense.dense_parts import build_plain_nms, build_plain_sampler, build_sigmoid_loss, by_anchor
-from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, LOSSES, PRIOR_GENERATORS
+from mmpose_lite.models.heads.dense.dense_parts import (
+    build_plain_nms,
+    build_plain_sampler,
+    build_sigmoid_loss,
+    by_anchor,
+    check_counts,
+)
+from mmpose_lite.models.losses.regression import build_box_loss
+from mmpose_lite.registry import ASSIGNERS, BOX_CODERS, HEADS, PRIOR_GENERATORS
 from mmpose_lite.structures import SampleBatch
 
 
@@ -57,7 +64,8 @@ class RPNHead(BaseModule):
         reg_decoded_bbox: give `loss_bbox` boxes in place of deltas, as losses on overlap need.
 
     Raises:
-        ValueError: a number of boxes is below 1, the loss on classes is on a softmax, or the sampler needs losses of anchors.
+        ValueError: a number of boxes is below 1, the loss on classes is on a softmax, the sampler needs losses of anchors, or the
+            loss on boxes and `reg_decoded_bbox` do not fit together.
     """
 
     def __init__(
@@ -81,18 +89,17 @@ class RPNHead(BaseModule):
         reg_decoded_bbox: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in dict(
-            nms_pre_train=nms_pre_train, max_per_img_train=max_per_img_train, nms_pre=nms_pre, max_per_img=max_per_img
-        ).items():
-            if value < 1:
-                raise ValueError(f'RPNHead: `{name}` must be 1 or more, got {value}.')
+        name = type(self).__name__
+        check_counts(
+            name, nms_pre_train=nms_pre_train, max_per_img_train=max_per_img_train, nms_pre=nms_pre, max_per_img=max_per_img
+        )
         self.anchor_generator = PRIOR_GENERATORS.build(anchor_generator)
         self.bbox_coder = BOX_CODERS.build(bbox_coder)
         self.assigner = ASSIGNERS.build(assigner)
-        self.sampler = build_plain_sampler(type(self).__name__, 'sampler', sampler)
-        self.loss_cls = build_sigmoid_loss('RPNHead', 'loss_cls', loss_cls)
-        self.loss_bbox = LOSSES.build(loss_bbox)
-        self.nms = build_plain_nms('RPNHead', nms)
+        self.sampler = build_plain_sampler(name, 'sampler', sampler)
+        self.loss_cls = build_sigmoid_loss(name, 'loss_cls', loss_cls)
+        self.loss_bbox = build_box_loss(name, loss_bbox, decoded=reg_decoded_bbox)
+        self.nms = build_plain_nms(name, nms)
         self.limits = {True: (nms_pre_train, max_per_img_train), False: (nms_pre, max_per_img)}
         self.min_bbox_size = min_bbox_size
         self.allowed_border = allowed_border

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.heads.roi.sampling import RoISample
-from mmpose_lite.models.losses.regression import BoxKLLoss, small_box_weight
+from mmpose_lite.models.losses.regression import BoxKLLoss, build_box_loss, small_box_weight
 from mmpose_lite.ops.iou import aligned_iou
 from mmpose_lite.registry import BOX_CODERS, LOSSES
 
@@ -42,7 +42,7 @@ class BBoxHead(BaseModule):
         loss_density: config of the loss on densities, of positive boxes; None is smooth L1.
 
     Raises:
-        ValueError: variances and `loss_bbox` do not fit together.
+        ValueError: variances, `loss_bbox` and `reg_decoded_bbox` do not fit together.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class BBoxHead(BaseModule):
         self.extras = extras
         self.bbox_coder = BOX_CODERS.build(bbox_coder)
         self.loss_cls = LOSSES.build(loss_cls)
-        self.loss_bbox = LOSSES.build(loss_bbox)
+        self.loss_bbox = build_box_loss(type(self).__name__, loss_bbox, decoded=reg_decoded_bbox)
         self.loss_iou = LOSSES.build(loss_iou or _QUALITY_LOSS)
         self.loss_density = LOSSES.build(loss_density or _QUALITY_LOSS)
         with_variance = 'variances' in extras

@@ -97,7 +97,7 @@ def positives(sample: RoISample) -> RoISample:
     starts = [sum(sample.num_rows[:i]) for i in range(len(sample.num_rows))]
     spans = [(start, min(sample.most_positive, count)) for start, count in zip(starts, sample.num_rows)]
     if sample.rois.device.type != 'cpu':
-        rows = torch.tensor([start + k for start, count in spans for k in range(count)])
+        rows = torch.tensor([start + k for start, count in spans for k in range(count)], dtype=torch.int64)
         return sample.take(rows.to(sample.rois.device, non_blocking=True), [count for _, count in spans])
     of_images = [start + sample.is_positive[start : start + count].nonzero().squeeze(1) for start, count in spans]
     return sample.take(torch.cat(of_images), [len(rows) for rows in of_images])
