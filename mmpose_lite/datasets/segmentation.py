@@ -180,7 +180,7 @@ class SegmentationDataset(SegmentationBase):
 def _files_by_name(folder: str, suffixes: tuple[str, ...], key: str) -> dict[str, str]:
     """Return the path within `folder`, without the suffix -> the path, of all files that end in one of the suffixes.
 
-    Hidden files are left out.
+    Hidden files are left out; folders that are links are searched, too.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -189,7 +189,7 @@ def _files_by_name(folder: str, suffixes: tuple[str, ...], key: str) -> dict[str
     if not os.path.isdir(folder):
         raise FileNotFoundError(f'SegmentationDataset: the folder {folder!r} (`data_prefix.{key}`) does not exist.')
     files = {}
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, followlinks=True):
         for name in names:
             suffix = next((s for s in suffixes if name.lower().endswith(s.lower())), None)
             if suffix is None or name.startswith('.'):

@@ -145,6 +145,18 @@ def test_a_folder_with_subfolders(tmp_path: Path) -> None:
     assert dataset[-1]['img_path'] == dataset[2]['img_path']
 
 
+def test_subfolders_may_be_links(tmp_path: Path) -> None:
+    """Large data lies elsewhere, city by city."""
+    masks = write_folder(tmp_path / 'elsewhere', ('bonn/0', 'ulm/0'))
+    for kind in ('images', 'masks'):
+        (tmp_path / kind).mkdir()
+        for city in ('bonn', 'ulm'):
+            (tmp_path / kind / city).symlink_to(tmp_path / 'elsewhere' / kind / city)
+    dataset = folder(tmp_path)
+    assert len(dataset) == 2
+    np.testing.assert_array_equal(dataset[1]['gt_seg_map'], masks['ulm/0'])
+
+
 def test_the_layout_of_voc(tmp_path: Path) -> None:
     write_folder(tmp_path, ('2007_000032', '2007_000039', '2007_000063'))
     (tmp_path / 'images').rename(tmp_path / 'JPEGImages')

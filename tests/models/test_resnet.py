@@ -156,6 +156,7 @@ def test_with_cp_gives_the_same_gradients(depth: int) -> None:
         (dict(type='SyncBN', momentum=0.01), 'bn', nn.SyncBatchNorm),
         (dict(type='GN', num_groups=4), 'gn', nn.GroupNorm),
         (dict(type='LN2d', eps=1e-6), 'ln', nn.LayerNorm),
+        (dict(type='LN', eps=1e-6), 'ln', nn.LayerNorm),
         (dict(type='IN'), 'in', nn.InstanceNorm2d),
     ],
 )
@@ -167,8 +168,9 @@ def test_norm_layers_by_config(norm_cfg: dict | None, name: str, cls: type[nn.Mo
     assert model(torch.rand(2, 3, 64, 64))[0].shape == (2, 256, 2, 2)
 
 
-def test_layer_norm_normalises_the_channels_of_each_pixel() -> None:
-    norm = thin(norm_cfg=dict(type='LN2d')).ln1
+@pytest.mark.parametrize('kind', ['LN', 'LN2d'])
+def test_layer_norm_normalises_the_channels_of_each_pixel(kind: str) -> None:
+    norm = thin(norm_cfg=dict(type=kind)).ln1
     y = norm(torch.randn(2, 8, 3, 5))
     torch.testing.assert_close(y.mean(dim=1), torch.zeros(2, 3, 5), atol=1e-6, rtol=0)
     torch.testing.assert_close(y.square().mean(dim=1), torch.ones(2, 3, 5), atol=1e-2, rtol=0)

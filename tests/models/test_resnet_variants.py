@@ -137,6 +137,17 @@ def test_plugins_stand_in_the_stages_and_places_of_the_config(depth: int) -> Non
     assert model(torch.rand(2, 3, 64, 64))[0].shape == (2, *model.out_channels, 2, 2)
 
 
+def test_a_non_local_block_starts_as_its_input() -> None:
+    """Its last convolution is 0 then; He's initial values are those of the convolutions beside it."""
+    model = thin(zero_init_residual=False, **plugin('NonLocal2d', stages=(False, True, False, False)))
+    model.init_weights()
+    layer = model.layer2[0].non_local_block
+    x = torch.randn(2, 32, 4, 4)
+    assert torch.equal(layer(x), x)
+    assert layer.theta.conv.weight.std().item() == pytest.approx(0.01, rel=0.1)
+    assert model.layer2[0].conv1.weight.std().item() == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.1)
+
+
 def test_weights_of_the_plain_network_load_beside_plugins() -> None:
     plain, attended = thin(), thin(**plugin('CBAM'))
     load_matching(attended, plain.state_dict(), source='plain')

@@ -19,6 +19,9 @@ from mmpose_lite.structures import SampleBatch
 RESNET = dict(type='ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=(0, 1, 2, 3), zero_init_residual=False)
 HEAD = dict(type='FCNHead', in_channels=64, channels=8, num_convs=1, concat_input=False, dropout_ratio=0)
 TWO_MAPS = dict(in_channels=(8, 16), input_transform='resize_concat')
+SKIPS = dict(type='FCNSkipHead', in_channels=(16, 32, 64), channels=8, kernel_size=3)
+FINE = dict(type='DepthwiseSeparableASPPHead', in_channels=64, channels=8, dilations=(1, 2), c1_in_channels=8, c1_channels=4)
+PYRAMID = dict(type='FPN', in_channels=(8, 16, 32, 64), out_channels=16, num_outs=4)
 SIDES = dict(classes=['sky', 'left_arm', 'right_arm'])
 
 
@@ -45,6 +48,10 @@ class PixelHead(nn.Module):
         self.num_classes, self.in_channels, self.out_channels, self.blurs = num_classes, 3, out_channels, blurs
         self.sizes: list[tuple[int, ...]] = []
 
+    def maps_read(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Return the one map."""
+        return dict(in_channels=((self.in_index,), self.in_channels))
+
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Return the logits."""
         self.sizes.append(tuple(feats[0].shape))
@@ -64,7 +71,7 @@ def pixels(meta: Any = SIDES, *, blurs: bool = False, out_channels: int = 3, **t
 
 
 def network(**args: Any) -> EncoderDecoder:
-    return MODELS.build(dict(type='EncoderDecoder', backbone=RESNET, decode_head=HEAD, meta='person', **args))
+    return MODELS.build(dict(type='EncoderDecoder', backbone=RESNET, decode_head=HEAD, meta='person') | args)
 
 
 def batch(B: int = 2, size: tuple[int, int] = (64, 48), *, labels: bool = True, **metainfo: Any) -> SampleBatch:
@@ -224,6 +231,15 @@ def test_permuting_the_batch_permutes_the_predictions() -> None:
         np.testing.assert_array_equal(a.pred_seg_map, b.pred_seg_map)
 
 
+def test_heads_that_read_several_maps_of_a_row_of_necks() -> None:
+    necks = [PYRAMID, dict(type='BFP', in_channels=16, num_levels=4, refine_level=1)]
+    for head in (SKIPS | dict(in_channels=(16, 16, 16)), FINE | dict(in_channels=16, c1_in_channels=16)):
+        model = network(neck=necks, decode_head=head).eval()
+        assert model(torch.randn(1, 3, 64, 48)).shape == (1, 2, *((8, 6) if head['type'] == 'FCNSkipHead' else (16, 12)))
+    assert FINE['in_channels'] == 64
+    assert network(decode_head=FINE | dict(c1_in_channels=0)).decode_head.c1_bottleneck is None
+
+
 def test_classes_come_from_the_meta() -> None:
     assert network().decode_head.num_classes == 2
     nameless = MODELS.build(dict(type='EncoderDecoder', backbone=RESNET, decode_head=dict(HEAD, num_classes=5)))
@@ -270,11 +286,22 @@ def test_pruning() -> None:
         (dict(test_cfg=dict(scales=())), r'`test_cfg.scales` must be positive numbers'),
         (
             dict(auxiliary_head=dict(HEAD, in_index=2)),
-            r'`auxiliary_head` reads map 2 with 64 channels, but the maps have \(8, 16',
+            r'`auxiliary_head.in_channels` is 64 for map 2, but the maps of `backbone` \(ResNet\) have \(8, 16, 32, 64\)',
         ),
-        (dict(auxiliary_head=dict(HEAD, in_index=4)), '`auxiliary_head` reads map 4'),
-        (dict(auxiliary_head=dict(HEAD, **TWO_MAPS, in_index=(0, 4))), '`auxiliary_head` reads map 0, 4 with 24 channels'),
-        (dict(auxiliary_head=dict(HEAD, **TWO_MAPS, in_index=(0, 2))), r'reads map 0, 2 with 24 .* have \(8, 16, 32, 64\)'),
+        (dict(auxiliary_head=dict(HEAD, in_index=4)), '`auxiliary_head.in_channels` is 64 for map 4'),
+        (dict(auxiliary_head=dict(HEAD, **TWO_MAPS, in_index=(0, 4))), '`auxiliary_head.in_channels` is 24 for map 0, 4'),
+        (dict(auxiliary_head=dict(HEAD, **TWO_MAPS, in_index=(0, 2))), r'is 24 for map 0, 2, .* have \(8, 16, 32, 64\)'),
+        (dict(decode_head=SKIPS | dict(in_channels=(16, 16, 64))), r'`decode_head.in_channels\[1\]` is 16 for map -2, but'),
+        (dict(decode_head=FINE | dict(c1_in_channels=16)), r'`decode_head.c1_in_channels` is 16 for map 0, .*\(8, 16, 32, 64\)'),
+        (dict(decode_head=FINE | dict(c1_index=4)), '`decode_head.c1_in_channels` is 8 for map 4, but'),
+        (
+            dict(decode_head=FINE, neck=[PYRAMID, dict(type='BFP', in_channels=16, num_levels=4)]),
+            r'`decode_head.in_channels` is 64 for map -1, but the maps of `neck` \(Necks\) have \(16, 16, 16, 16\) channels',
+        ),
+        (
+            dict(neck=dict(type='FeatureMapProcessor', concat=True, in_channels=(8, 16, 32, 64))),
+            r'`decode_head.in_channels` is 64 for map -1, but the maps of `neck` \(FeatureMapProcessor\) have \(120,\) channels',
+        ),
     ],
 )
 def test_errors(args: dict, message: str) -> None:

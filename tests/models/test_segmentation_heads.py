@@ -15,6 +15,7 @@ from mmpose_lite.models.heads.seg.decode_head import pixel_accuracy
 from mmpose_lite.registry import BACKBONES, HEADS, LOSSES, MODELS
 from mmpose_lite.structures import SampleBatch
 from tests.conftest import REPO
+from tests.memory_format import channels_last_throughout
 from tests.no_sync import NoSync
 from tests.parity import Reference, weights_module
 
@@ -90,6 +91,14 @@ def test_logits_losses_and_gradients(name: str) -> None:
     unused = [key for key, p in head.named_parameters() if p.grad is None]
     assert not unused
     assert maps[-1].grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('name', THIN)
+def test_the_memory_format_is_kept(name: str) -> None:
+    head = build(name).eval().to(memory_format=torch.channels_last)
+    maps = [x.contiguous(memory_format=torch.channels_last) for x in feats()]
+    with channels_last_throughout(head):
+        head(maps)
 
 
 @pytest.mark.parametrize('name', THIN)

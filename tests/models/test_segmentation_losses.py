@@ -316,6 +316,23 @@ def test_generalized_dice_of_an_absent_class_is_finite_and_punishes_it() -> None
     assert 0.05 < loss(wrong, labels).item() < 1
 
 
+@pytest.mark.parametrize('name', REGION_LOSSES)
+def test_what_is_found_where_nothing_is_costs(name: str) -> None:
+    """A single channel, and an image without its class: most images of a rare object."""
+    labels = torch.zeros(1, 4, 4, dtype=torch.int64)
+    nothing, much = torch.full((1, 1, 4, 4), -40.0), torch.full((1, 1, 4, 4), 5.0)
+    loss = build(name, use_sigmoid=True, **(dict(naive_dice=True) if name == 'DiceLoss' else {}))
+    assert loss(nothing, labels).item() < 1e-2
+    assert loss(much, labels).item() > 0.5
+
+
+def test_generalized_dice_of_one_channel_is_dice() -> None:
+    logits, labels = maps(C=1)
+    for truth in (labels, torch.where(labels == 1, 0, labels)):
+        dice = build('DiceLoss', use_sigmoid=True, naive_dice=True, eps=1e-7)(logits, truth)
+        torch.testing.assert_close(build('GeneralizedDiceLoss', eps=1e-7)(logits, truth), dice, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize('name', [*REGION_LOSSES, 'FocalLoss', 'CrossEntropyLoss'])
 def test_one_channel_is_the_class_of_label_1(name: str) -> None:
     """A sigmoid of x is a softmax of (0, x): with the weights on class 1, two channels must say the same."""
@@ -531,6 +548,11 @@ def test_other_errors() -> None:
         build('LovaszLoss', loss_type='multi')
     with pytest.raises(ValueError, match="LovaszLoss: `classes` must be 'present', 'all' or indices of classes, got 'some'"):
         build('LovaszLoss', classes='some')
+    for classes, loss_type in (([], 'multi_class'), ([-1], 'multi_class'), ([1], 'binary')):
+        with pytest.raises(ValueError, match='LovaszLoss: `classes` must be one or more indices from 0 on, and only with'):
+            build('LovaszLoss', classes=classes, loss_type=loss_type)
+    with pytest.raises(ValueError, match='LovaszLoss: `classes` must be below 4, the channels, got 4'):
+        build('LovaszLoss', classes=[1, 4])(logits, labels)
     with pytest.raises(ValueError, match="LovaszLoss: 'binary' does not fit logits of 4 channels"):
         build('LovaszLoss', loss_type='binary')(logits, labels)
     with pytest.raises(ValueError, match=r'`weight` \(B,\) is for images, so it needs per_image=True'):

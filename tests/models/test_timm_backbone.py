@@ -29,6 +29,25 @@ def test_maps_have_the_stated_channels_and_strides() -> None:
         torch.testing.assert_close(ours, reference)
 
 
+def test_maps_of_a_network_that_has_channels_last() -> None:
+    """A Swin gives (B, H, W, C), and is made for images of one size."""
+    pytest.importorskip('timm')
+    thin = dict(img_size=(64, 96), window_size=2, embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8))
+    cfg = dict(type='TimmBackbone', model_name='swin_tiny_patch4_window7_224', out_indices=(0, 1, 2), model_args=thin)
+    model = BACKBONES.build(cfg).eval()
+    x = torch.rand(2, 3, 64, 96)
+    maps = model(x)
+    assert (model.out_channels, model.strides) == ((24, 48, 96), (4, 8, 16))
+    assert [tuple(m.shape) for m in maps] == [(2, c, 64 // s, 96 // s) for c, s in zip(model.out_channels, model.strides)]
+    torch.testing.assert_close(maps[1].permute(0, 2, 3, 1), model.timm_model(x)[1])
+
+
+def test_arguments_have_one_place() -> None:
+    pytest.importorskip('timm')
+    with pytest.raises(ValueError, match=r"TimmBackbone: `model_args` must not have \['in_chans'\]; use the arguments"):
+        BACKBONES.build(dict(type='TimmBackbone', model_name='resnet10t', model_args=dict(in_chans=1)))
+
+
 def test_weights_are_fetched_by_init_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     timm = pytest.importorskip('timm')
     create, asked = timm.create_model, []

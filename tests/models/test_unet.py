@@ -140,6 +140,8 @@ def test_errors() -> None:
         unet(downsamples=(True,))
     with pytest.raises(ValueError, match=r'UNet: `strides` needs 5 entries for 5 stages, got \(1, 1\)'):
         unet(strides=(1, 1))
+    with pytest.raises(ValueError, match=r'UNet: `strides` must be 1 or 2 each, got \(1, 1, 3, 1, 1\)'):
+        unet(strides=(1, 1, 3, 1, 1))
     with pytest.raises(ValueError, match='UNetPlusPlus: `level` must be 1 to 3, got 4'):
         unetpp(level=4)
     with pytest.raises(ValueError, match='UNetPlusPlus: `stem_stride` must be 1 or more, got 0'):

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from mmpose_lite.engine.config import load_config
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.backbones.vit import VisionTransformer
 from mmpose_lite.models.necks import FeatureMapProcessor
 from mmpose_lite.registry import BACKBONES, MODELS, NECKS
@@ -106,7 +107,7 @@ def test_initial_values() -> None:
 
 
 @pytest.mark.parametrize('class_token', [0, 1])
-@pytest.mark.parametrize('shape', [(4, 3), (5, 5)])
+@pytest.mark.parametrize('shape', [(4, 3), (5, 5), (12, 9)])
 def test_pretrained_weights_of_another_grid(tmp_path: Path, shape: tuple[int, int], class_token: int) -> None:
     source = thin(img_size=(shape[0] * 16, shape[1] * 16))
     nn.init.normal_(source.pos_embed)
@@ -117,6 +118,14 @@ def test_pretrained_weights_of_another_grid(tmp_path: Path, shape: tuple[int, in
     model.init_weights()
     assert torch.equal(model.layers[1].attn.qkv.weight, source.layers[1].attn.qkv.weight)
     torch.testing.assert_close(model.pos_embed.detach(), source._positions((4, 3)).detach())
+
+
+def test_a_grid_that_cannot_be_told_is_named(tmp_path: Path) -> None:
+    """10 x 3 patches: neither a square nor of the shape 4 x 3."""
+    torch.save({'pos_embed': torch.zeros(1, 30, 24)}, tmp_path / 'vit.pth')
+    model = thin(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'vit.pth')))
+    with pytest.raises(ConfigError, match=r'vit\.pth has positions of 30 patches, which are neither a square nor .* 4 x 3'):
+        model.init_weights()
 
 
 def test_weights_under_torchvisions_names_on_a_square_grid(tmp_path: Path) -> None:

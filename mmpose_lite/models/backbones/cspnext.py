@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmpose_lite.models.backbones.training import freeze, hold_eval
+from mmpose_lite.models.backbones.training import checked_indices, freeze, hold_eval
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.layers.separable import DepthwiseSeparableConvModule
 from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained
 from mmpose_lite.registry import BACKBONES
 
@@ -33,28 +34,13 @@ _ARCHS: dict[str, tuple[tuple[int, int, int, bool, bool], ...]] = {
 }
 
 
-class DepthwiseSeparableConv(nn.Module):
-    """A convolution of each channel by itself, then a 1x1, each with normalisation and SiLU."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, *, kernel_size: int, norm_cfg: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__()
-        conv = partial(ConvModule, norm_cfg=norm_cfg, act='silu')
-        self.depthwise_conv = conv(in_channels, in_channels, kernel_size=kernel_size, groups=in_channels)
-        self.pointwise_conv = conv(in_channels, out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise_conv(self.depthwise_conv(x))
-
-
 class CSPNeXtBlock(nn.Module):
     """3x3, then a 5x5 depthwise separable convolution, plus the input where `add_identity`."""
 
     def __init__(self, channels: int, *, add_identity: bool, norm_cfg: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.conv1 = ConvModule(channels, channels, kernel_size=3, norm_cfg=norm_cfg, act='silu')
-        self.conv2 = DepthwiseSeparableConv(channels, channels, kernel_size=5, norm_cfg=norm_cfg)
+        self.conv2 = DepthwiseSeparableConvModule(channels, channels, kernel_size=5, norm_cfg=norm_cfg, act='silu')
         self.add_identity = add_identity
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,7 +125,7 @@ class CSPNeXt(BaseModule):
         expand_ratio: share of the channels that go through the blocks of a stage, and again around them.
         channel_attention: weight the channels at the end of each stage.
         spp_kernel_sizes: windows of the pooling in the last stage, odd.
-        out_indices: stages whose maps are returned.
+        out_indices: stages whose maps are returned; those behind the last are neither run nor trained.
         frozen_stages: -1 trains everything, n freezes the stem and the first n stages: no gradient, and eval mode even after
             `.train()`.
         norm_cfg: see `build_norm_layer`; None is batch norm (eps 1e-5, as RTMPose and RTMDet have it).
@@ -178,13 +164,11 @@ class CSPNeXt(BaseModule):
                 'CSPNeXt: `deepen_factor`, `widen_factor` and `expand_ratio` must be positive, '
                 f'got {deepen_factor}, {widen_factor} and {expand_ratio}.'
             )
-        if not out_indices or not all(0 <= i <= num_stages for i in out_indices):
-            raise ValueError(f'CSPNeXt: `out_indices` must be stages 0 (the stem) to {num_stages}, got {tuple(out_indices)}.')
         if not -1 <= frozen_stages <= num_stages:
             raise ValueError(f'CSPNeXt: `frozen_stages` must be -1 to {num_stages}, got {frozen_stages}.')
         check_init_cfg('CSPNeXt', init_cfg)
         self.init_cfg = init_cfg
-        self.out_indices = tuple(out_indices)
+        self.out_indices = checked_indices('CSPNeXt', out_indices, num_stages + 1, what='stages 0 (the stem)')
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.layers = ['stem', *(f'stage{i + 1}' for i in range(num_stages))]
@@ -207,9 +191,10 @@ class CSPNeXt(BaseModule):
             )
             self.add_module(f'stage{i + 1}', nn.Sequential(conv(int(c_in * widen_factor), channels, stride=2), *spp, csp))
             all_channels.append(channels)
-        self.out_channels = tuple(all_channels[i] for i in sorted(self.out_indices))
-        self.strides = tuple(2 ** (i + 1) for i in sorted(self.out_indices))
-        freeze(self._frozen())
+        self.out_channels = tuple(all_channels[i] for i in self.out_indices)
+        self.strides = tuple(2 ** (i + 1) for i in self.out_indices)
+        unread = [getattr(self, name) for name in self.layers[self.out_indices[-1] + 1 :]]
+        freeze([*self._frozen(), *unread])
 
     def _frozen(self) -> list[nn.Module]:
         return [getattr(self, name) for name in self.layers[: self.frozen_stages + 1]]
@@ -236,7 +221,7 @@ class CSPNeXt(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of `out_indices`, finest first: (B, out_channels[i], H / strides[i], W / strides[i]), rounded up."""
         outs = []
-        for i, name in enumerate(self.layers):
+        for i, name in enumerate(self.layers[: self.out_indices[-1] + 1]):
             x = getattr(self, name)(x)
             if i in self.out_indices:
                 outs.append(x)

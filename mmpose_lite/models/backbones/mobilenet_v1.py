@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmpose_lite.models.backbones.training import freeze, hold_eval, init_he
+from mmpose_lite.models.backbones.training import checked_indices, freeze, hold_eval, init_he
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained
@@ -51,7 +51,7 @@ class MobileNetV1(BaseModule):
         widen_factor: on the number of channels everywhere.
         block_strides: of each block: 1 or 2.
         block_dilations: of each block; None is 1 everywhere.
-        out_indices: blocks whose maps are returned, counted from 0; None is the last.
+        out_indices: blocks whose maps are returned, counted from 0; None is the last. Those behind are neither run nor trained.
         frozen_stages: -1 trains everything, 0 freezes the first convolution, n that and n blocks: no gradient, and eval mode even
             after `.train()`.
         norm_cfg: see `build_norm_layer`; None is batch norm.
@@ -83,22 +83,20 @@ class MobileNetV1(BaseModule):
         super().__init__()
         num_blocks = len(block_strides)
         dilations = (1,) * num_blocks if block_dilations is None else tuple(block_dilations)
-        out_indices = (num_blocks - 1,) if out_indices is None else tuple(sorted(out_indices))
         if not 1 <= num_blocks <= len(BLOCK_CHANNELS) or not set(block_strides) <= {1, 2}:
             raise ValueError(f'MobileNetV1: `block_strides` must be 1 to 13 entries of 1 or 2, got {tuple(block_strides)}.')
         if len(dilations) != num_blocks or min(dilations) < 1:
             raise ValueError(
                 f'MobileNetV1: `block_dilations` needs one entry per block ({num_blocks}), 1 or more, got {dilations}.'
             )
-        if not out_indices or not all(0 <= i < num_blocks for i in out_indices):
-            raise ValueError(f'MobileNetV1: `out_indices` must be blocks 0 to {num_blocks - 1}, got {out_indices}.')
         if not -1 <= frozen_stages <= num_blocks:
             raise ValueError(f'MobileNetV1: `frozen_stages` must be -1 to {num_blocks}, got {frozen_stages}.')
         if widen_factor <= 0:
             raise ValueError(f'MobileNetV1: `widen_factor` must be positive, got {widen_factor}.')
         check_init_cfg('MobileNetV1', init_cfg)
         self.init_cfg = init_cfg
-        self.out_indices = out_indices
+        out_indices = (num_blocks - 1,) if out_indices is None else out_indices
+        self.out_indices = checked_indices('MobileNetV1', out_indices, num_blocks, what='blocks 0')
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         channels = [max(round(c * widen_factor), 1) for c in (32, *BLOCK_CHANNELS[:num_blocks])]
@@ -107,9 +105,9 @@ class MobileNetV1(BaseModule):
             DepthwiseSeparable(c_in, c_out, stride=stride, dilation=dilation, norm_cfg=norm_cfg)
             for c_in, c_out, stride, dilation in zip(channels, channels[1:], block_strides, dilations)
         )
-        self.out_channels = tuple(channels[i + 1] for i in out_indices)
-        self.strides = tuple(2 * prod(block_strides[: i + 1]) for i in out_indices)
-        freeze(self._frozen())
+        self.out_channels = tuple(channels[i + 1] for i in self.out_indices)
+        self.strides = tuple(2 * prod(block_strides[: i + 1]) for i in self.out_indices)
+        freeze([*self._frozen(), *self.blocks[self.out_indices[-1] + 1 :]])  # nothing reads the last ones
 
     def _frozen(self) -> list[nn.Module]:
         return [self.conv1, *self.blocks[: self.frozen_stages]] if self.frozen_stages >= 0 else []
@@ -130,7 +128,7 @@ class MobileNetV1(BaseModule):
         """Return the maps of `out_indices`, finest first: (B, out_channels[i], H / strides[i], W / strides[i]), rounded up."""
         x = self.conv1(x)
         outs = []
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
             x = block(x)
             if i in self.out_indices:
                 outs.append(x)

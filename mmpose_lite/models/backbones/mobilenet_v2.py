@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from mmpose_lite.models.backbones.training import freeze, hold_eval, init_he
+from mmpose_lite.models.backbones.training import checked_indices, freeze, hold_eval, init_he
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.layers.recompute import run_block
 from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained
 from mmpose_lite.registry import BACKBONES
 
@@ -43,8 +43,7 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.with_shortcut else self.conv(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        recompute = self.with_cp and x.requires_grad
-        return checkpoint(self._sum, x, use_reentrant=False) if recompute else self._sum(x)
+        return run_block(self._sum, x, with_cp=self.with_cp)
 
 
 @BACKBONES.register_module()
@@ -56,7 +55,8 @@ class MobileNetV2(BaseModule):
     Args:
         widen_factor: on the number of channels everywhere, rounded to multiples of 8; the last convolution does not shrink.
         in_channels: of the image.
-        out_indices: what is returned: stages 0 to 6 (strides 2, 4, 8, 16, 16, 32, 32), 7 the last convolution (32).
+        out_indices: what is returned: stages 0 to 6 (strides 2, 4, 8, 16, 16, 32, 32), 7 the last convolution (32); what is
+            behind the last of them is neither run nor trained.
         frozen_stages: -1 trains everything, 0 freezes the first convolution, n that and the first n stages, 8 everything: no
             gradient, and eval mode even after `.train()`.
         norm_cfg: see `build_norm_layer`; None is batch norm.
@@ -87,13 +87,11 @@ class MobileNetV2(BaseModule):
         super().__init__()
         if widen_factor <= 0:
             raise ValueError(f'MobileNetV2: `widen_factor` must be positive, got {widen_factor}.')
-        if not out_indices or not all(0 <= i <= LAST for i in out_indices):
-            raise ValueError(f'MobileNetV2: `out_indices` must be 0 to {LAST}, got {tuple(out_indices)}.')
         if not -1 <= frozen_stages <= LAST + 1:
             raise ValueError(f'MobileNetV2: `frozen_stages` must be -1 to {LAST + 1}, got {frozen_stages}.')
         check_init_cfg('MobileNetV2', init_cfg)
         self.init_cfg = init_cfg
-        self.out_indices = tuple(sorted(out_indices))
+        self.out_indices = checked_indices('MobileNetV2', out_indices, LAST + 1, what='0')
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         channels, stride_of_map = _widened(32, widen_factor), 2
@@ -117,8 +115,7 @@ class MobileNetV2(BaseModule):
         all_strides.append(stride_of_map)
         self.out_channels = tuple(all_channels[i] for i in self.out_indices)
         self.strides = tuple(all_strides[i] for i in self.out_indices)
-        freeze(self._frozen())
-        freeze(self.stages[self.out_indices[-1] + 1 :])  # the keys are the published ones; nothing reads what comes out
+        freeze([*self._frozen(), *self.stages[self.out_indices[-1] + 1 :]])  # nothing reads the last ones
 
     @property
     def stages(self) -> list[nn.Module]:

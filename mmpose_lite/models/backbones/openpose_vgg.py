@@ -60,7 +60,7 @@ class OpenPoseVGG(VGG):
             depth,
             in_channels=in_channels,
             base_channels=base_channels,
-            out_indices=(2,),
+            out_indices=(3,),  # of which only conv4_2 and what is before it is kept
             frozen_stages=frozen_stages,
             with_norm=False,
             init_cfg=init_cfg,

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmpose_lite.models.backbones.gridding import gridding_holes
-from mmpose_lite.models.backbones.training import freeze, hold_eval, init_residual
+from mmpose_lite.models.backbones.training import checked_indices, freeze, hold_eval, init_residual
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.norm import build_norm_layer
+from mmpose_lite.models.layers.recompute import run_block
 from mmpose_lite.models.pretrained import check_init_cfg
 from mmpose_lite.registry import BACKBONES, LAYERS
 
@@ -49,8 +49,7 @@ class ResidualBlock(nn.Module):
         return out
 
     def forward(self, x: Tensor) -> Tensor:
-        recompute = self.with_cp and x.requires_grad
-        return self.relu(checkpoint(self._sum, x, use_reentrant=False) if recompute else self._sum(x))
+        return self.relu(run_block(self._sum, x, with_cp=self.with_cp))
 
 
 class BasicBlock(ResidualBlock):
@@ -275,7 +274,7 @@ class ResNet(BaseModule):
         dilations: of each stage; 2 and 4 in place of strides keep the map large (segmentation). Several for a stage, such as
             (1, 2, 5), are given to its blocks in turn: hybrid dilation, Wang et al., WACV 2018, Sec. 3.2, arXiv:1702.08502;
             a warning says so if a cell then does not see all of its field.
-        out_indices: stages whose maps are returned, counted from 0.
+        out_indices: stages whose maps are returned, counted from 0; those behind the last are neither run nor trained.
         style: 'pytorch' or 'caffe', see Bottleneck.
         deep_stem: three 3x3 convolutions in place of the 7x7.
         avg_down: average-pool in the shortcuts.
@@ -351,8 +350,6 @@ class ResNet(BaseModule):
             )
         if not all(d >= 1 if isinstance(d, int) else min(d, default=0) >= 1 for d in dilations):
             raise ValueError(f'ResNet: `dilations` must be positive, one or several for each stage, got {tuple(dilations)}.')
-        if not out_indices or not all(0 <= i < num_stages for i in out_indices):
-            raise ValueError(f'ResNet: `out_indices` must be stages 0 to {num_stages - 1}, got {tuple(out_indices)}.')
         if not -1 <= frozen_stages <= num_stages:
             raise ValueError(f'ResNet: `frozen_stages` must be -1 to {num_stages}, got {frozen_stages}.')
         if (groups == 1) != (width_per_group is None) or (groups > 1 and self.arch_settings[depth][0].expansion == 1):
@@ -373,7 +370,7 @@ class ResNet(BaseModule):
         self.num_stages = num_stages
         self.dcn, self.stage_with_dcn = dcn, tuple(stage_with_dcn)
         self._check_dcn()
-        self.out_indices = tuple(out_indices)
+        self.out_indices = checked_indices('ResNet', out_indices, num_stages)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.zero_init_residual = zero_init_residual
@@ -400,10 +397,10 @@ class ResNet(BaseModule):
             channels, stride_of_map = out_channels, stride_of_map * strides[i]
             all_channels.append(channels)
             all_strides.append(stride_of_map)
-        self.out_channels = tuple(all_channels[i] for i in sorted(self.out_indices))
-        self.strides = tuple(all_strides[i] for i in sorted(self.out_indices))
+        self.out_channels = tuple(all_channels[i] for i in self.out_indices)
+        self.strides = tuple(all_strides[i] for i in self.out_indices)
         _warn_of_gridding(self.stages, strides, dilations)
-        freeze(self._frozen())
+        freeze([*self._frozen(), *self.stages[self.out_indices[-1] + 1 :]])  # nothing reads the last ones
 
     def make_block(self, stage: int) -> Block:
         """Return what builds the blocks of a stage (from 0), as `make_stage` calls it; variants bind other arguments."""
@@ -470,7 +467,7 @@ class ResNet(BaseModule):
         x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
         x = self.maxpool(x)
         outs = []
-        for i, stage in enumerate(self.stages):
+        for i, stage in enumerate(self.stages[: self.out_indices[-1] + 1]):
             x = stage(x)
             if i in self.out_indices:
                 outs.append(x)

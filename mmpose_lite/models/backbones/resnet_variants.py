@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmpose_lite.models.backbones.resnet import Block, ResNet, make_stage
-from mmpose_lite.models.backbones.training import freeze, hold_eval, init_residual
+from mmpose_lite.models.backbones.training import checked_indices, freeze, hold_eval, init_residual
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.layers.norm import build_norm_layer
+from mmpose_lite.models.layers.recompute import run_block
 from mmpose_lite.models.pretrained import check_init_cfg
 from mmpose_lite.registry import BACKBONES
 
@@ -162,7 +162,7 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out_channels, H / stride, W / stride), rounded up."""
-        return checkpoint(self._sum, x, use_reentrant=False) if self.with_cp and x.requires_grad else self._sum(x)
+        return run_block(self._sum, x, with_cp=self.with_cp)
 
 
 class PreActBottleneck(PreActBlock):
@@ -185,7 +185,7 @@ class PreActResNet(BaseModule):
         base_channels: C of the 3x3 convolutions of stage 0; doubles with each stage.
         strides: of the first block of each stage.
         dilations: of the first 3x3 of the blocks of each stage.
-        out_indices: stages whose maps are returned, counted from 0.
+        out_indices: stages whose maps are returned, counted from 0; those behind the last are neither run nor trained.
         frozen_stages: -1 trains everything, 0 freezes the stem, n the stem and the first n stages: no gradient, and
             eval mode even after `.train()`.
         norm_cfg: see `build_norm_layer`; None is batch norm.
@@ -222,13 +222,11 @@ class PreActResNet(BaseModule):
             raise ValueError(f'PreActResNet: `depth` must be one of {list(ResNet.arch_settings)}, got {depth}.')
         if not len(strides) == len(dilations) == 4:
             raise ValueError(f'PreActResNet: `strides` and `dilations` need 4 entries, got {strides} and {dilations}.')
-        if not out_indices or not all(0 <= i < 4 for i in out_indices):
-            raise ValueError(f'PreActResNet: `out_indices` must be stages 0 to 3, got {tuple(out_indices)}.')
         if not -1 <= frozen_stages <= 4:
             raise ValueError(f'PreActResNet: `frozen_stages` must be -1 to 4, got {frozen_stages}.')
         check_init_cfg('PreActResNet', init_cfg)
         self.init_cfg = init_cfg
-        self.out_indices = tuple(sorted(out_indices))
+        self.out_indices = checked_indices('PreActResNet', out_indices, 4)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
 
@@ -259,7 +257,7 @@ class PreActResNet(BaseModule):
         self.out_channels = tuple(all_channels[i] for i in self.out_indices)
         self.strides = tuple(all_strides[i] for i in self.out_indices)
         self.out_norms = nn.ModuleList(build_norm_layer(norm_cfg, c)[1] for c in self.out_channels)
-        freeze(self._frozen())
+        freeze([*self._frozen(), *self.stages[self.out_indices[-1] + 1 :]])  # nothing reads the last ones
 
     @property
     def norm1(self) -> nn.Module:
@@ -286,7 +284,7 @@ class PreActResNet(BaseModule):
         """Return the maps of `out_indices`, finest first: (B, out_channels[i], H / strides[i], W / strides[i]), rounded up."""
         x = self.maxpool(self.relu(self.norm1(self.conv1(x))))
         maps = []
-        for i, stage in enumerate(self.stages):
+        for i, stage in enumerate(self.stages[: self.out_indices[-1] + 1]):
             x = stage(x)
             if i in self.out_indices:
                 maps.append(x)

@@ -1,6 +1,7 @@
 """Any network of timm as a backbone; timm is an optional dependency."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -18,6 +19,8 @@ class TimmBackbone(BaseModule):
         out_indices: maps that are returned, counted from 0 as timm counts them for that network (in a ResNet 0 is the stem,
             in a ConvNeXt the first stage).
         pretrained: let `init_weights` download and load timm's weights.
+        model_args: further arguments of the network, such as dict(img_size=(256, 192)), (h, w), which a ViT or a Swin needs for
+            images that are not those it was made for.
 
     Attributes:
         out_channels: C of each returned map.
@@ -25,10 +28,17 @@ class TimmBackbone(BaseModule):
 
     Raises:
         ImportError: timm is not installed.
+        ValueError: `model_args` has what is an argument here.
     """
 
     def __init__(
-        self, model_name: str, *, in_channels: int = 3, out_indices: Sequence[int] = (3,), pretrained: bool = False
+        self,
+        model_name: str,
+        *,
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (3,),
+        pretrained: bool = False,
+        model_args: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         try:
@@ -36,8 +46,13 @@ class TimmBackbone(BaseModule):
         except ImportError as error:
             raise ImportError('TimmBackbone needs timm, which is not installed: pip install timm') from error
         self.pretrained = pretrained
-        self._args = dict(model_name=model_name, in_chans=in_channels, features_only=True, out_indices=tuple(sorted(out_indices)))
+        args = dict(model_name=model_name, in_chans=in_channels, features_only=True, out_indices=tuple(sorted(out_indices)))
+        double = sorted({*args, 'pretrained'} & {*(model_args or ())})
+        if double:
+            raise ValueError(f'TimmBackbone: `model_args` must not have {double}; use the arguments of TimmBackbone.')
+        self._args = args | dict(model_args or {})
         self.timm_model = timm.create_model(pretrained=False, **self._args)
+        self.channels_come_last = getattr(self.timm_model, 'output_fmt', 'NCHW') == 'NHWC'  # of a Swin, among others
         self.out_channels = tuple(self.timm_model.feature_info.channels())
         self.strides = tuple(self.timm_model.feature_info.reduction())
 
@@ -50,4 +65,5 @@ class TimmBackbone(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of `out_indices`, finest first: (B, out_channels[i], H / strides[i], W / strides[i])."""
-        return tuple(self.timm_model(x))
+        maps = self.timm_model(x)
+        return tuple(m.permute(0, 3, 1, 2) if self.channels_come_last else m for m in maps)

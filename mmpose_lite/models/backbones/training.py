@@ -1,19 +1,40 @@
 """How backbones start and train: initial values, frozen parts, batch norms held in eval mode."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmpose_lite.models.layers.deform_conv import DeformConv2d
+from mmpose_lite.models.layers.non_local import NonLocal2d
 from mmpose_lite.models.pretrained import load_pretrained
 
 
+def checked_indices(owner: str, out_indices: Sequence[int], num: int, *, what: str = 'stages 0') -> tuple[int, ...]:
+    """Return which of `num` maps a backbone gives, rising.
+
+    Args:
+        owner: the class that an error names.
+        out_indices: as the config has them.
+        num: maps there are.
+        what: what is counted, and its first.
+
+    Raises:
+        ValueError: there are none, one is not there, or one is named twice.
+    """
+    given = tuple(out_indices)
+    if not given or not all(0 <= i < num for i in given):
+        raise ValueError(f'{owner}: `out_indices` must be {what} to {num - 1}, got {given}.')
+    if len(set(given)) != len(given):
+        raise ValueError(f'{owner}: `out_indices` must be different ones, got {given}.')
+    return tuple(sorted(given))
+
+
 def freeze(modules: Iterable[nn.Module]) -> None:
-    """Take the gradient from every parameter of the modules."""
+    """Take the gradient from every parameter of the modules, and put them into eval mode, in which `hold_eval` keeps them."""
     for module in modules:
-        module.requires_grad_(False)
+        module.requires_grad_(False).eval()
 
 
 def hold_eval(backbone: nn.Module, frozen: Iterable[nn.Module], *, norm_eval: bool) -> None:
@@ -39,8 +60,8 @@ def init_he(backbone: nn.Module) -> None:
         elif isinstance(module, _BatchNorm | nn.GroupNorm | nn.LayerNorm) and module.weight is not None:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
-    for module in backbone.modules():  # afterwards: its offsets start at 0, though a plain convolution gives them
-        if isinstance(module, DeformConv2d):
+    for module in backbone.modules():  # afterwards: what starts at 0 in these is a plain convolution too
+        if isinstance(module, DeformConv2d | NonLocal2d):
             module.init_weights()
 
 

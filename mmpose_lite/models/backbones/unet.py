@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmpose_lite.models.backbones.training import hold_eval, init_he
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.layers.recompute import run_block
 from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained
 from mmpose_lite.registry import BACKBONES, LAYERS
 
@@ -52,7 +52,7 @@ class BasicConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out_channels, H / stride, W / stride), rounded up."""
-        return checkpoint(self.convs, x, use_reentrant=False) if self.with_cp and x.requires_grad else self.convs(x)
+        return run_block(self.convs, x, with_cp=self.with_cp)
 
 
 class UpConvBlock(nn.Module):
@@ -138,7 +138,7 @@ class UNet(BaseModule):
         strides: of each returned map, in px of the image.
 
     Raises:
-        ValueError: the lengths do not fit together.
+        ValueError: a stride is neither 1 nor 2, or the lengths do not fit together.
     """
 
     def __init__(
@@ -170,6 +170,8 @@ class UNet(BaseModule):
             enc_dilations=enc_dilations,
             dec_dilations=dec_dilations,
         )
+        if not set(strides) <= {1, 2}:
+            raise ValueError(f'UNet: `strides` must be 1 or 2 each, got {tuple(strides)}.')
         check_init_cfg('UNet', init_cfg)
         self.init_cfg = init_cfg
         self.norm_eval = norm_eval

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from mmpose_lite.models.backbones.training import freeze, hold_eval, init_he
+from mmpose_lite.models.backbones.training import checked_indices, freeze, hold_eval, init_he
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.pretrained import check_init_cfg, load_pretrained
@@ -25,7 +25,8 @@ class VGG(BaseModule):
         depth: 11, 13, 16 or 19.
         in_channels: of the image.
         base_channels: C of stage 0; the others have 2, 4, 8 and 8 times as many.
-        out_indices: stages whose maps are returned, counted from 0, after their maximum.
+        out_indices: stages whose maps are returned, counted from 0, after their maximum; those behind the last are neither
+            run nor trained.
         frozen_stages: n freezes the first n stages: no gradient, and eval mode even after `.train()`. -1 and 0 train everything.
         with_norm: batch norm after each convolution, as in torchvision's `vgg16_bn`.
         norm_cfg: see `build_norm_layer`; None is batch norm.
@@ -63,13 +64,11 @@ class VGG(BaseModule):
         super().__init__()
         if depth not in self.convs_per_stage:
             raise ValueError(f'VGG: `depth` must be one of {list(self.convs_per_stage)}, got {depth}.')
-        if not out_indices or not all(0 <= i < 5 for i in out_indices):
-            raise ValueError(f'VGG: `out_indices` must be stages 0 to 4, got {tuple(out_indices)}.')
         if not -1 <= frozen_stages <= 5:
             raise ValueError(f'VGG: `frozen_stages` must be -1 to 5, got {frozen_stages}.')
         check_init_cfg('VGG', init_cfg)
         self.init_cfg = init_cfg
-        self.out_indices = tuple(sorted(out_indices))
+        self.out_indices = checked_indices('VGG', out_indices, 5)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         layers: list[nn.Module] = []
@@ -84,9 +83,10 @@ class VGG(BaseModule):
             self.stage_ends.append(len(layers))
             all_channels.append(channels)
         self.features = nn.Sequential(*layers)
+        self.num_read = self.stage_ends[self.out_indices[-1]]
         self.out_channels = tuple(all_channels[i] for i in self.out_indices)
         self.strides = tuple(2 ** (i + 1) for i in self.out_indices)
-        freeze(self._frozen())
+        freeze([*self._frozen(), self.features[self.num_read :]])  # nothing reads the last ones
 
     def _frozen(self) -> list[nn.Module]:
         return [self.features[: self.stage_ends[self.frozen_stages - 1]]] if self.frozen_stages > 0 else []
@@ -106,7 +106,7 @@ class VGG(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of `out_indices`, finest first: (B, out_channels[i], H / strides[i], W / strides[i]), rounded down."""
         maps = []
-        for number, layer in enumerate(self.features, start=1):
+        for number, layer in enumerate(self.features[: self.num_read], start=1):
             x = layer(x)
             if number in self.stage_ends:
                 maps.append(x)

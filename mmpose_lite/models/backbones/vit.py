@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.drop_path import DropPath
 from mmpose_lite.models.pretrained import check_init_cfg, load_matching, read_pretrained
@@ -175,12 +176,20 @@ class VisionTransformer(BaseModule):
         return _resize_positions(self.pos_embed, self.grid_shape, shape)
 
     def _fit_positions(self, positions: Tensor) -> Tensor:
-        """Return positions (1, N, D) of those of another network: on this grid or a square one, a class token's first."""
+        """Return positions (1, N, D) of those of another network: on a grid of this shape or a square one, a class token's first.
+
+        Raises:
+            ConfigError: their number tells of neither.
+        """
         theirs, ours = positions.shape[1], self.pos_embed.shape[1]
-        if theirs in (ours, ours + 1):
-            return positions[:, theirs - ours :]
-        side = math.isqrt(theirs)
-        return _resize_positions(positions[:, theirs - side**2 :], (side, side), self.grid_shape)
+        for tokens in (ours, theirs, theirs - 1):
+            grid = _grid_of(tokens, self.grid_shape)
+            if grid is not None and theirs - tokens in (0, 1):
+                return _resize_positions(positions[:, theirs - tokens :], grid, self.grid_shape)
+        raise ConfigError(
+            f'VisionTransformer: {self.init_cfg["checkpoint"]} has positions of {theirs} patches, which are neither a square nor '
+            f'of the shape of this grid, {self.grid_shape[0]} x {self.grid_shape[1]} (h x w); choose `img_size` to fit.'
+        )
 
 
 def _resize_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
@@ -189,6 +198,15 @@ def _resize_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, i
         return positions
     grid = positions.transpose(1, 2).unflatten(2, old)
     return functional.interpolate(grid, size=new, mode='bicubic', align_corners=False).flatten(2).transpose(1, 2)
+
+
+def _grid_of(tokens: int, like: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the (H, W) of a grid of so many tokens, of the shape of `like` or else square; None if there is neither."""
+    width = math.isqrt(tokens * like[1] // like[0])
+    if width and tokens % width == 0 and tokens // width * like[1] == width * like[0]:
+        return tokens // width, width
+    side = math.isqrt(tokens)
+    return (side, side) if side**2 == tokens else None
 
 
 def _arch_settings(arch: str | Mapping[str, int]) -> tuple[int, int, int, int]:

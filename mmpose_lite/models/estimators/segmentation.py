@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mmpose_lite.models.base import BaseModel
 from mmpose_lite.models.heads.seg.decode_head import resize
-from mmpose_lite.registry import BACKBONES, HEADS, MODELS, NECKS, PREPROCESSORS
+from mmpose_lite.models.necks import build_neck
+from mmpose_lite.registry import BACKBONES, HEADS, MODELS, PREPROCESSORS
 from mmpose_lite.structures import ClassMeta, SampleBatch, SegDataSample
 
 MODES = ('tensor', 'loss', 'predict')
@@ -30,7 +31,7 @@ class EncoderDecoder(BaseModel):
         backbone: config of the backbone.
         decode_head: config of the head; it takes `num_classes` from `meta` unless it sets it.
         meta: the classes, anything `ClassMeta.load` takes; None for nameless ones, as many as `decode_head.num_classes`.
-        neck: config of the neck.
+        neck: config of the neck, or of several in a row.
         auxiliary_head: config of a head, or of several, on maps inside the backbone.
         data_preprocessor: config of the preprocessor; None for ImageNet's mean and std.
         test_cfg: `mode`: 'whole', or 'slide': windows of `window_size` (w, h) every `window_stride` (w, h) px, whose scores are
@@ -47,7 +48,7 @@ class EncoderDecoder(BaseModel):
         decode_head: Mapping[str, Any],
         *,
         meta: ClassMeta | Mapping[str, Any] | str | None = None,
-        neck: Mapping[str, Any] | None = None,
+        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         auxiliary_head: HeadConfig | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
@@ -57,7 +58,7 @@ class EncoderDecoder(BaseModel):
             raise ValueError('EncoderDecoder: `meta` must name the classes, or `decode_head.num_classes` say how many there are.')
         self.class_meta = ClassMeta.load(dict(classes=decode_head['num_classes']) if meta is None else meta)
         self.backbone = BACKBONES.build(backbone)
-        self.neck = None if neck is None else NECKS.build(neck)
+        self.neck = build_neck(neck)
         self.decode_head = self._build_head('decode_head', decode_head)
         self.auxiliary_head: nn.Module | None = None
         if isinstance(auxiliary_head, Mapping):
@@ -73,16 +74,15 @@ class EncoderDecoder(BaseModel):
                 f'EncoderDecoder: `{key}.num_classes` must be the {self.class_meta.num_classes} classes of `meta` '
                 f'({self.class_meta.name}), got {head.num_classes}.'
             )
-        channels = getattr(self.backbone if self.neck is None else self.neck, 'out_channels', None)
-        index = (head.in_index,) if isinstance(head.in_index, int) else tuple(head.in_index)
-        if not isinstance(channels, tuple):
-            return head
-        exist = all(-len(channels) <= i < len(channels) for i in index)
-        if not exist or sum(channels[i] for i in index) != head.in_channels:
-            raise ValueError(
-                f'EncoderDecoder: `{key}` reads map {", ".join(map(str, index))} with {head.in_channels} channels, but the maps '
-                f'have {channels}, finest first.'
-            )
+        source = 'backbone' if self.neck is None else 'neck'
+        channels = getattr(getattr(self, source), 'out_channels', None)
+        for argument, (index, wanted) in head.maps_read().items() if isinstance(channels, tuple) else ():
+            exist = all(-len(channels) <= i < len(channels) for i in index)
+            if not exist or sum(channels[i] for i in index) != wanted:
+                raise ValueError(
+                    f'EncoderDecoder: `{key}.{argument}` is {wanted} for map {", ".join(map(str, index))}, but the maps of '
+                    f'`{source}` ({type(getattr(self, source)).__name__}) have {channels} channels, finest first.'
+                )
         return head
 
     def _read_test_cfg(self, cfg: Mapping[str, Any]) -> None:

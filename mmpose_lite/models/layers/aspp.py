@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmpose_lite.models.layers.conv_module import ConvModule
 from mmpose_lite.models.layers.separable import DepthwiseSeparableConvModule
+from mmpose_lite.models.layers.upsample import in_format_of
 
 Norm = Mapping[str, Any] | None
 
@@ -36,5 +37,5 @@ def dilated_branches(
 
 def pyramid(x: Tensor, *, pool: nn.Module, branches: Iterable[nn.Module], bottleneck: nn.Module) -> Tensor:
     """Return (B, channels, h, w): the bottleneck of the map's mean and of all branches."""
-    mean = pool(x).expand(-1, -1, *x.shape[2:])
+    mean = in_format_of(x, pool(x).expand(-1, -1, *x.shape[2:]))
     return bottleneck(torch.cat((mean, *(branch(x) for branch in branches)), dim=1))

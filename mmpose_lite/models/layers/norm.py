@@ -21,6 +21,7 @@ _NORMS: dict[str, tuple[str, type[nn.Module], tuple[str, ...]]] = {
     'SyncBN': ('bn', nn.SyncBatchNorm, ('eps', 'momentum', 'affine')),
     'GN': ('gn', nn.GroupNorm, ('num_groups', 'eps', 'affine')),
     'LN2d': ('ln', LayerNorm2d, ('eps', 'elementwise_affine')),
+    'LN': ('ln', LayerNorm2d, ('eps', 'elementwise_affine')),  # mmcv's would be over the last axis of maps, W
     'IN': ('in', nn.InstanceNorm2d, ('eps', 'momentum', 'affine')),
 }
 
@@ -29,8 +30,8 @@ def build_norm_layer(norm_cfg: Mapping[str, Any] | None, num_features: int, *, p
     """Return a normalisation layer for `num_features` channels and the name under which its owner registers it.
 
     Args:
-        norm_cfg: `type` ('BN', 'SyncBN', 'GN', 'LN2d' or 'IN'), the arguments of that layer, and `requires_grad` (True);
-            None is `dict(type='BN')`.
+        norm_cfg: `type` ('BN', 'SyncBN', 'GN', 'IN', or 'LN', also called 'LN2d': over the channels of each cell), the arguments
+            of that layer, and `requires_grad` (True); None is `dict(type='BN')`.
         num_features: C of the (B, C, H, W) maps.
         postfix: appended to the name: 1 makes `bn1`.
 

@@ -1,4 +1,4 @@
-"""Depthwise separable convolutions: a layer that plugs into the blocks of a backbone, and one with normalisation and relu."""
+"""Depthwise separable convolutions: a layer that plugs into the blocks of a backbone, and one with norms and activations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +40,7 @@ class SeparableConv2d(nn.Sequential):
 
 
 class DepthwiseSeparableConvModule(nn.Module):
-    """The same as two ConvModules, normalisation and relu after each, with OpenMMLab's keys.
+    """The same as two ConvModules, each with normalisation and activation, in OpenMMLab's keys.
 
     Args:
         in_channels: C of the input.
@@ -48,6 +48,7 @@ class DepthwiseSeparableConvModule(nn.Module):
         kernel_size: of the convolution of each channel, odd.
         dilation: of that convolution.
         norm_cfg: see `build_norm_layer`.
+        act: see `ConvModule`.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class DepthwiseSeparableConvModule(nn.Module):
         kernel_size: int = 3,
         dilation: int = 1,
         norm_cfg: Mapping[str, Any] | None = None,
+        act: str | None = 'relu',
     ) -> None:
         super().__init__()
         self.depthwise_conv = ConvModule(
-            in_channels, in_channels, kernel_size=kernel_size, dilation=dilation, groups=in_channels, norm_cfg=norm_cfg
+            in_channels, in_channels, kernel_size=kernel_size, dilation=dilation, groups=in_channels, norm_cfg=norm_cfg, act=act
         )
-        self.pointwise_conv = ConvModule(in_channels, out_channels, norm_cfg=norm_cfg)
+        self.pointwise_conv = ConvModule(in_channels, out_channels, norm_cfg=norm_cfg, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, out_channels, H, W) of (B, in_channels, H, W)."""

@@ -4,6 +4,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +16,15 @@ from mmpose_lite.registry import LAYERS
 def fit(x: Tensor, size: Sequence[int]) -> Tensor:
     """Return (B, C, *size) of (B, C, h, w), bilinear; the map itself where it has that size already. `size` is (h, w)."""
     return x if x.shape[2:] == tuple(size) else functional.interpolate(x, size=tuple(size), mode='bilinear')
+
+
+def in_format_of(like: Tensor, x: Tensor) -> Tensor:
+    """Return `x` (B, C, H, W) in the memory format of `like`.
+
+    What was made of a single cell has lost it, and takes it from all that it is joined with.
+    """
+    is_last = like.is_contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)
 
 
 @LAYERS.register_module()

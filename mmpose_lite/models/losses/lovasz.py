@@ -72,10 +72,16 @@ class LovaszLoss(nn.Module):
             raise ValueError(f'LovaszLoss: `loss_type` must be one of {LOSS_TYPES}, got {loss_type!r}.')
         if isinstance(classes, str) and classes not in ('present', 'all'):
             raise ValueError(f"LovaszLoss: `classes` must be 'present', 'all' or indices of classes, got {classes!r}.")
+        if not isinstance(classes, str) and (loss_type == 'binary' or not classes or min(classes) < 0):
+            raise ValueError(
+                f"LovaszLoss: `classes` must be one or more indices from 0 on, and only with loss_type='multi_class', got "
+                f'{tuple(classes)} and {loss_type!r}.'
+            )
         self.loss_type = loss_type
         self.only_present = loss_type == 'multi_class' and classes == 'present'
         chosen = None if isinstance(classes, str) else torch.tensor(classes, dtype=torch.int64)
         self.register_buffer('chosen', chosen, persistent=False)
+        self.highest = -1 if isinstance(classes, str) else max(classes)
         self.per_image = per_image
         self.reduction = reduction
         self.register_buffer('class_weight', class_weights('LovaszLoss', class_weight), persistent=False)
@@ -109,6 +115,8 @@ class LovaszLoss(nn.Module):
         check_labels('LovaszLoss', pred, target)
         if binary != (pred.shape[1] == 1):
             raise ValueError(f'LovaszLoss: {self.loss_type!r} does not fit logits of {pred.shape[1]} channels.')
+        if self.highest >= pred.shape[1]:
+            raise ValueError(f'LovaszLoss: `classes` must be below {pred.shape[1]}, the channels, got {self.highest}.')
         check_class_weight('LovaszLoss', self.class_weight, pred)
         if weight is not None and not self.per_image:
             raise ValueError('LovaszLoss: `weight` (B,) is for images, so it needs per_image=True.')

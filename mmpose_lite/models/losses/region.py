@@ -159,7 +159,8 @@ class DiceLoss(RegionLoss):
         class_weight: C factors of the classes; 0 leaves a class out.
         loss_weight: factor of the result.
         ignore_index: label of the pixels that belong to no class; if it is a class, that class is left out.
-        eps: added above and below, px; keeps an empty region from 0 / 0.
+        eps: added below, with `naive_dice` above too, px; keeps an empty region from 0 / 0. Without `naive_dice` a region that is
+            not there costs 1 whatever is predicted, as in mmseg.
         per_image: compare image by image; otherwise the whole batch is one image.
         avg_non_ignore: leave ignored pixels out altogether; otherwise what is predicted there counts as false, as in mmseg.
 
@@ -266,9 +267,9 @@ class GeneralizedDiceLoss(RegionLoss):
         present = sums.target > 0
         weight = torch.where(present, sums.target, 1).reciprocal().square()
         rarest = (weight * present).amax(dim=1, keepdim=True)
-        weight = torch.where(present, weight, rarest)
-        # Only the ratios of the weights matter; the rarest gets 1, so that eps means the same for small and large images.
-        weight = weight / torch.where(rarest > 0, rarest, 1)
+        # Only the ratios of the weights matter; the rarest gets 1, so that eps means the same for small and large images. Without
+        # any class, as a single channel is where its object is not, what is predicted still has a weight of 1.
+        weight = torch.where(present, weight / torch.where(rarest > 0, rarest, 1), 1)
         if class_weight is not None:
             weight = weight * class_weight.to(weight.dtype)
         both, pred, target = ((weight * s).sum(dim=1) for s in sums)

@@ -4,7 +4,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -73,7 +72,7 @@ class BFP(BaseModule):
         if len(feats) != self.num_levels:
             raise ValueError(f'BFP: `num_levels` must be the number of maps, {len(feats)}, got {self.num_levels}.')
         size = feats[self.refine_level].shape[2:]
-        mean = torch.stack([_resized(x, size) for x in feats]).mean(dim=0)
+        mean = sum(_resized(x, size) for x in feats) / self.num_levels
         refined = self.refine(mean)
         return tuple(x + _resized(refined, x.shape[2:]) for x in feats)
 

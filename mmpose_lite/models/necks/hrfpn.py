@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from mmpose_lite.models.base import BaseModule
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.layers.recompute import run_block
 from mmpose_lite.models.necks.neck_parts import check_num_maps, init_xavier
 from mmpose_lite.registry import NECKS
 
@@ -73,6 +73,5 @@ class HRFPN(BaseModule):
         size = feats[0].shape[2:]
         larger = (functional.interpolate(x, size=size, mode='bilinear', align_corners=False) for x in feats[1:])
         joined = torch.cat((feats[0], *larger), dim=1)
-        recompute = self.with_cp and joined.requires_grad
-        x = checkpoint(self.reduction_conv, joined, use_reentrant=False) if recompute else self.reduction_conv(joined)
+        x = run_block(self.reduction_conv, joined, with_cp=self.with_cp)
         return tuple(conv(self.pool(x, 2**i, 2**i) if i else x) for i, conv in enumerate(self.fpn_convs))

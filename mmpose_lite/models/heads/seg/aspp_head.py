@@ -65,7 +65,6 @@ class ASPPHead(DecodeHead):
             out_channels=out_channels,
             threshold=threshold,
             dropout_ratio=dropout_ratio,
-            norm_cfg=norm_cfg,
             in_index=in_index,
             loss_decode=loss_decode,
             ignore_index=ignore_index,
@@ -134,12 +133,12 @@ class DepthwiseSeparableASPPHead(DecodeHead):
             out_channels=out_channels,
             threshold=threshold,
             dropout_ratio=dropout_ratio,
-            norm_cfg=norm_cfg,
             in_index=in_index,
             loss_decode=loss_decode,
             ignore_index=ignore_index,
             align_corners=align_corners,
         )
+        self.c1_in_channels = c1_in_channels
         self.c1_index = c1_index
         c1_channels = c1_channels if c1_in_channels else 0
         self.image_pool = image_pool(in_channels, channels, norm_cfg)
@@ -152,6 +151,11 @@ class DepthwiseSeparableASPPHead(DecodeHead):
             DepthwiseSeparableConvModule(channels + c1_channels, channels, norm_cfg=norm_cfg),
             DepthwiseSeparableConvModule(channels, channels, norm_cfg=norm_cfg),
         )
+
+    def maps_read(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Return what `DecodeHead.maps_read` does, and the fine map."""
+        fine = dict(c1_in_channels=((self.c1_index,), self.c1_in_channels)) if self.c1_in_channels else {}
+        return super().maps_read() | fine
 
     def features(self, feats: Sequence[Tensor]) -> Tensor:
         """Return (B, channels, h, w) at the resolution of the fine map."""

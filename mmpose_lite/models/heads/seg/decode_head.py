@@ -45,7 +45,6 @@ class DecodeHead(BaseModule):
         out_channels: of the logits: None for `num_classes`, or 1 for two classes, of which it is class 1.
         threshold: of a single channel: class 1 where its sigmoid is higher.
         dropout_ratio: of whole channels before `conv_seg`.
-        norm_cfg: see `build_norm_layer`; None is batch norm.
         in_index: which of the backbone's maps (finest first; -1 is the coarsest) is read, or are with `input_transform`.
         input_transform: 'resize_concat': bring several maps to the size of the first and join them; None: read one map.
         loss_decode: config of a loss, or of several that are added up; each may have a `loss_name` for the log. Losses that
@@ -66,7 +65,6 @@ class DecodeHead(BaseModule):
         out_channels: int | None = None,
         threshold: float = 0.5,
         dropout_ratio: float = 0.1,
-        norm_cfg: Mapping[str, Any] | None = None,
         in_index: int | Sequence[int] = -1,
         input_transform: str | None = None,
         loss_decode: Losses | None = None,
@@ -98,7 +96,6 @@ class DecodeHead(BaseModule):
         self.num_classes = num_classes
         self.out_channels = out_channels
         self.threshold = threshold
-        self.norm_cfg = norm_cfg
         self.in_index = in_index
         self.input_transform = input_transform
         self.ignore_index = ignore_index
@@ -114,6 +111,11 @@ class DecodeHead(BaseModule):
         init_he(self)
         for conv in (m for m in self.conv_seg.modules() if isinstance(m, nn.Conv2d)):
             nn.init.normal_(conv.weight, std=0.01)
+
+    def maps_read(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Return argument of the class -> indices of maps that are read, and the channels that it says they have together."""
+        index = (self.in_index,) if isinstance(self.in_index, int) else tuple(self.in_index)
+        return dict(in_channels=(index, self.in_channels))
 
     def select(self, feats: Sequence[Tensor]) -> Tensor:
         """Return the map (B, in_channels, h, w) that the head reads, of all the maps of the backbone or neck."""

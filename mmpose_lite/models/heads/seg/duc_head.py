@@ -28,7 +28,7 @@ class DUCHead(DecodeHead):
         out_channels: None or 1.
         threshold: of a single channel.
         dropout_ratio: before the last convolution.
-        norm_cfg: of the convolutions before the last one.
+        norm_cfg: of the convolutions before the last one, see `build_norm_layer`; None is batch norm.
         in_index: of the map.
         loss_decode: loss or losses.
         ignore_index: of pixels without a class.
@@ -62,7 +62,6 @@ class DUCHead(DecodeHead):
             out_channels=out_channels,
             threshold=threshold,
             dropout_ratio=dropout_ratio,
-            norm_cfg=norm_cfg,
             in_index=in_index,
             loss_decode=loss_decode,
             ignore_index=ignore_index,

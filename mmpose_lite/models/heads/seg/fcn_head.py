@@ -32,7 +32,7 @@ class FCNHead(DecodeHead):
         out_channels: None or 1.
         threshold: of a single channel.
         dropout_ratio: before `conv_seg`.
-        norm_cfg: of the convolutions.
+        norm_cfg: of the convolutions, see `build_norm_layer`; None is batch norm.
         in_index: of the map or maps.
         input_transform: 'resize_concat' or None.
         loss_decode: loss or losses.
@@ -70,7 +70,6 @@ class FCNHead(DecodeHead):
             out_channels=out_channels,
             threshold=threshold,
             dropout_ratio=dropout_ratio,
-            norm_cfg=norm_cfg,
             in_index=in_index,
             input_transform=input_transform,
             loss_decode=loss_decode,
@@ -156,7 +155,6 @@ class FCNSkipHead(DecodeHead):
             out_channels=out_channels,
             threshold=threshold,
             dropout_ratio=dropout_ratio,
-            norm_cfg=norm_cfg,
             in_index=in_index[-1],
             loss_decode=loss_decode,
             ignore_index=ignore_index,
@@ -174,6 +172,7 @@ class FCNSkipHead(DecodeHead):
             nn.Dropout2d(dropout_ratio),
             ConvModule(channels, channels, with_norm=with_norm, norm_cfg=norm_cfg),
         )
+        self.read = {f'in_channels[{i}]': ((index,), c) for i, (index, c) in enumerate(zip(in_index, in_channels))}
         self.skip_index = tuple(in_index[:-1])
         self.skips = nn.ModuleList(nn.Conv2d(c, self.out_channels, 1) for c in in_channels[:-1])
         self.deconvs = nn.ModuleList(
@@ -192,6 +191,10 @@ class FCNSkipHead(DecodeHead):
             nn.init.zeros_(deconv.weight)
             with torch.no_grad():
                 deconv.weight.diagonal().copy_(torch.outer(tent, tent)[..., None].expand(-1, -1, self.out_channels))
+
+    def maps_read(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Return what `DecodeHead.maps_read` does, of each map by itself."""
+        return self.read
 
     def features(self, feats: Sequence[Tensor]) -> Tensor:
         """Return (B, channels, h, w) of the coarsest map."""

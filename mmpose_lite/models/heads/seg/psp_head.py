@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmpose_lite.models.heads.seg.decode_head import DecodeHead, Losses, resize
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.layers.upsample import in_format_of
 from mmpose_lite.registry import HEADS
 from mmpose_lite.structures.class_meta import IGNORE_INDEX
 
@@ -28,7 +29,7 @@ class PSPHead(DecodeHead):
         out_channels: None or 1.
         threshold: of a single channel.
         dropout_ratio: before `conv_seg`.
-        norm_cfg: of the convolutions.
+        norm_cfg: of the convolutions, see `build_norm_layer`; None is batch norm.
         in_index: of the map.
         loss_decode: loss or losses.
         ignore_index: of pixels without a class.
@@ -58,7 +59,6 @@ class PSPHead(DecodeHead):
             out_channels=out_channels,
             threshold=threshold,
             dropout_ratio=dropout_ratio,
-            norm_cfg=norm_cfg,
             in_index=in_index,
             loss_decode=loss_decode,
             ignore_index=ignore_index,
@@ -74,4 +74,4 @@ class PSPHead(DecodeHead):
         """Return (B, channels, h, w)."""
         x = self.select(feats)
         pooled = (resize(module(x), x.shape[2:], align_corners=self.align_corners) for module in self.psp_modules)
-        return self.bottleneck(torch.cat((x, *pooled), dim=1))
+        return self.bottleneck(torch.cat((x, *(in_format_of(x, mean) for mean in pooled)), dim=1))
