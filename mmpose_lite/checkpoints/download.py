@@ -21,6 +21,7 @@ from mmengine.logging import print_log
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from mmpose_lite.checkpoints.writing import HOST
 from mmpose_lite.errors import RunError
 from mmpose_lite.version import __version__
 
@@ -116,7 +117,7 @@ def download(
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target) as is_alone:
             if not (target.is_file() and _digest(target).startswith(sha256)):  # another process may have been quicker
-                part = target.with_name(f'.{target.name}.part' if is_alone else f'.{target.name}.{os.getpid()}.part')
+                part = target.with_name(f'.{target.name}.part' if is_alone else f'.{target.name}.{HOST}.{os.getpid()}.part')
                 _fetch(urls, target, part, sha256, timeout)
     except OSError as error:  # of the disk: those of the network have become _AddressError
         raise DownloadError(

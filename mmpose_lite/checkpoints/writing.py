@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 from mmpose_lite.checkpoints.plain import to_plain
 from mmpose_lite.errors import RunError
 
-_TEMPORARY = re.compile(r'\..+\.(\d+)\.writing')  # .epoch_3.pth.<process id>.writing
+HOST = re.sub(r'\W', '_', socket.gethostname())  # a process id means nothing on the other machines that see the folder
+_TEMPORARY = re.compile(rf'\..+\.{HOST}\.(\d+)\.writing')  # .epoch_3.pth.<machine>.<process id>.writing
 
 
 def save_checkpoint_atomic(state: Mapping[str, Any], path: str | Path) -> None:
@@ -29,7 +31,7 @@ def save_checkpoint_atomic(state: Mapping[str, Any], path: str | Path) -> None:
     plain = to_plain(state)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale_temporaries(path.parent)
-    temporary = path.parent / f'.{path.name}.{os.getpid()}.writing'
+    temporary = path.parent / f'.{path.name}.{HOST}.{os.getpid()}.writing'
     try:
         with temporary.open('wb') as file:
             torch.save(plain, file)

@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import socket
 import subprocess
 import sys
 import textwrap
@@ -18,6 +20,7 @@ from mmpose_lite.checkpoints.plain import from_plain
 from mmpose_lite.checkpoints.reading import load_checkpoint_file
 from mmpose_lite.checkpoints.writing import save_checkpoint_atomic
 
+NOBODY = 99_999_999  # no process has such an id
 posix = pytest.mark.skipif(os.name != 'posix', reason='needs fork, kill and resource limits')
 
 
@@ -78,13 +81,19 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
 
 
 def test_temporaries_of_running_processes_are_kept(tmp_path: Path) -> None:
-    theirs = tmp_path / f'.epoch_9.pth.{os.getppid()}.writing'
-    theirs.touch()
+    here = re.sub(r'\W', '_', socket.gethostname())
+    theirs = tmp_path / f'.epoch_9.pth.{here}.{os.getppid()}.writing'
+    elsewhere = tmp_path / f'.epoch_9.pth.another_machine.{NOBODY}.writing'  # whether that process runs cannot be known here
+    killed = tmp_path / f'.epoch_9.pth.{here}.{NOBODY}.writing'
+    for file in (theirs, elsewhere, killed):
+        file.touch()
     unrelated = tmp_path / '.notes.writing'
     unrelated.touch()
     save_checkpoint_atomic({'epoch': 1}, tmp_path / 'epoch_1.pth')
     assert theirs.exists()
+    assert elsewhere.exists()
     assert unrelated.exists()
+    assert killed.exists() == (os.name != 'posix')
 
 
 @posix
