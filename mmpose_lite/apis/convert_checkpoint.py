@@ -62,9 +62,12 @@ def convert_checkpoint(
         FileExistsError: `target` exists and `overwrite` is off.
         FileNotFoundError: there is no source.
         UntrustedCheckpointError: the source is more than weights, and `trust` is off.
-        ValueError: the source is no checkpoint, its names are of no known layout, or nothing of it fits the config.
+        ValueError: the source is no checkpoint, its names are of no known layout, nothing of it fits the config, or the target's
+            ending is that of another format.
     """
     target = Path(target)
+    if target.suffix == '.safetensors':  # by which readers tell the format
+        raise ValueError(f'convert_checkpoint: `target` must end in .pth, the format that is written, got {target.name}.')
     if target.exists() and not overwrite:
         raise FileExistsError(f'convert_checkpoint: {target} exists; use another name, or `overwrite`.')
     content = load_checkpoint_file(source, trust=trust)

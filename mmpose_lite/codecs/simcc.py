@@ -32,7 +32,7 @@ class SimCCCodec:
         num_bins: (Wx, Wy).
 
     Raises:
-        ValueError: a size, sigma or ratio is not positive, or the smoothing is unknown or out of range.
+        ValueError: a size or sigma is not positive, the ratio leaves no bin, or the smoothing is unknown or out of range.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class SimCCCodec:
         sigmas = (sigma, sigma) if isinstance(sigma, int | float) else tuple(sigma)
         if len(sigmas) != 2 or min(sigmas) <= 0:
             raise ValueError(f'SimCCCodec: `sigma` must be one or two positive numbers, got {sigma}.')
-        if simcc_split_ratio <= 0:
-            raise ValueError(f'SimCCCodec: `simcc_split_ratio` must be positive, got {simcc_split_ratio}.')
+        if simcc_split_ratio <= 0 or round(min(input_size) * simcc_split_ratio) < 1:
+            raise ValueError(f'SimCCCodec: `simcc_split_ratio` must be positive and leave a bin, got {simcc_split_ratio}.')
         if not 0 <= label_smooth_weight <= 1:
             raise ValueError(f'SimCCCodec: `label_smooth_weight` must be in [0, 1], got {label_smooth_weight}.')
         if label_smooth_weight > 0 and smoothing_type != 'standard':

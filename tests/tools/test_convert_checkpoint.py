@@ -53,6 +53,14 @@ def test_there_and_back(convert: Convert, tmp_path: Path, capsys: pytest.Capture
     assert torch.equal(*outputs)
 
 
+def test_the_ending_of_another_format_is_refused(convert: Convert, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    source = tmp_path / 'old.pth'
+    torch.save({'head.final_layer.weight': torch.zeros(1)}, source)
+    assert convert(source, tmp_path / 'new.safetensors') == 2
+    assert '`target` must end in .pth, the format that is written, got new.safetensors' in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ['old.pth']
+
+
 def test_a_published_training_checkpoint(convert: Convert, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """mmpose 1.x: the names are ours; what is written holds weights alone, and gives the stored outputs."""
     source, target = shared / 'parity/checkpoints/mmpose_resnet18thin_lspet.pth', tmp_path / 'thin.pth'
