@@ -15,6 +15,7 @@ from mmpose_lite.structures import SampleBatch
 from tests.conftest import REPO
 from tests.detection_folder import META, SIZES, shapes, write_shapes
 from tests.models.test_two_stage import config as thin_detector
+from tests.models.test_views import BACKBONE, HEADS
 from tools.benchmark import main
 
 VARIANTS = ('hard', 'soft linear', 'soft gaussian', 'IoU-guided', 'weighted', 'softer', 'adaptive', 'DIoU', 'cluster', 'matrix')
@@ -56,6 +57,18 @@ def test_all_variants_that_the_detector_can_serve(config: Path, tmp_path: Path) 
     assert all(content['rows'][f'{name}: time']['median'] > 0 for name in served)
     assert len(content['notes']) == 3
     assert 'not compared: softer, which needs `variances`' in content['notes'][1]
+
+
+def test_a_detector_of_one_stage(config: Path, tmp_path: Path) -> None:
+    model = dict(
+        type='SingleStageDetector',
+        backbone=BACKBONE,
+        bbox_head=dict(type='CenterNetHead', in_channels=8, **HEADS['CenterNetHead']),  # which suppresses nothing by itself
+    )
+    config.write_text(f'{config.read_text()}\nmodel = {model!r}\n')
+    content = measured(config, tmp_path)
+    assert len(content['notes']) == 3
+    assert content['rows'].keys() >= {'hard: AP', 'soft linear: AP', 'matrix: time'}
 
 
 def found_by_rule(change: Callable[[Tensor], dict[str, Tensor]]) -> Callable[..., list[Candidates]]:
