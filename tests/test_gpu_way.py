@@ -214,6 +214,7 @@ def images_with_classes() -> tuple[Tensor, SampleBatch]:
 
 VIEWS = dict(test_cfg=dict(scales=(1.0, 1.5), flip_test=True))
 THIN = dict(type='ResNet', depth=18, stem_channels=8, base_channels=8)
+DETECTORS = ('mask_rcnn', *dense.HEADS)
 NETWORKS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     'mask_rcnn': (detector_inputs, two_stage.config(roi_args=two_stage.mask_parts(), **VIEWS)),
     **{
@@ -223,7 +224,8 @@ NETWORKS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
                 type='SingleStageDetector',
                 meta=dict(classes=['a', 'b']),
                 backbone=dict(THIN, out_indices=(1,)),
-                bbox_head=dict(type=name, in_channels=16, nms=dense.NMS, **args),
+                bbox_head=dict(type=name, in_channels=16, nms=dense.NMS, **args)
+                | ({} if name == 'CenterNetHead' else dict(score_thr=0)),
                 **VIEWS,
             ),
         )
@@ -270,6 +272,7 @@ def test_networks(name: str) -> None:
     assert_same(there, plain)
     assert all(is_there(value) for value in there.values())
     plain, there = on_both(model.eval(), finds, inputs, samples, waits=True)
+    assert name not in DETECTORS or any(len(sample.pred_instances) for sample in plain)
     assert_same(there, plain)
 
 
