@@ -8,7 +8,7 @@ from mmengine.model import BaseModel as MMEngineBaseModel
 from mmengine.model import BaseModule as MMEngineBaseModule
 
 from mmpose_lite.errors import ConfigError
-from mmpose_lite.models.misfit import explain_misfit
+from mmpose_lite.models.misfit import explain_lone_value, explain_misfit
 
 
 class BaseModule(MMEngineBaseModule):
@@ -28,7 +28,7 @@ class BaseModel(BaseModule, MMEngineBaseModel):
         """Run the network; every step of training, evaluation and inference comes through here.
 
         Raises:
-            ConfigError: a part was built for other channels than the one before gives.
+            ConfigError: a part was built for other channels than the one before gives, or a norm cannot learn of a single value.
         """
         try:
             return super().__call__(*args, **kwargs)
@@ -36,4 +36,9 @@ class BaseModel(BaseModule, MMEngineBaseModel):
             misfit = explain_misfit(self, error.__traceback__)
             if misfit:
                 raise ConfigError(misfit) from error
+            raise
+        except ValueError as error:
+            lone = explain_lone_value(self, error)
+            if lone:
+                raise ConfigError(lone) from error
             raise

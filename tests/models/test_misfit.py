@@ -66,8 +66,24 @@ def test_a_row_of_numbers_that_does_not_fit() -> None:
         MODELS.build(cfg)(torch.zeros(2, 3, 64, 64), batch(), mode='loss')
 
 
+@pytest.mark.parametrize(('head', 'layer'), [('PSPHead', 'psp_modules.0.1.bn'), ('ASPPHead', 'image_pool.1.bn')])
+def test_a_batch_of_one_image(head: str, layer: str) -> None:
+    """The mean of a map is one value per channel."""
+    decode_head = dict(type=head, in_channels=64, channels=8)
+    cfg = dict(type='EncoderDecoder', meta=dict(classes=2), backbone=BACKBONE, decode_head=decode_head)
+    said = f'`model.decode_head`: the layer `{layer}` (BatchNorm2d) of {head} is given one value per channel, (1, 8, 1, 1), of'
+    model = MODELS.build(cfg)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        model(torch.zeros(1, 3, 64, 64))
+    model(torch.zeros(2, 3, 64, 64))
+    model.eval()(torch.zeros(1, 3, 64, 64))
+
+
 def test_another_error_stays_as_it_is() -> None:
     model = MODELS.build(topdown(LAST, head=dict(in_channels=64)))
     with pytest.raises(RuntimeError, match=r'Half|dtype') as caught:
         model(torch.zeros(1, 3, 64, 64, dtype=torch.float16))
     assert not isinstance(caught.value, ConfigError)
+    with pytest.raises(ValueError, match='`mode` must be one of') as refused:
+        model(torch.zeros(1, 3, 64, 64), mode='train')
+    assert not isinstance(refused.value, ConfigError)

@@ -259,6 +259,8 @@ def test_neck_and_preprocessor_are_parts_of_the_config() -> None:
     (feat,) = model.extract_feat(model.data_preprocessor(batch)['inputs'])
     torch.testing.assert_close(feat, 2 * batch['inputs'].float())
     assert model.head.out_channels == 3  # from the meta
+    twice = MODELS.build(cfg | dict(neck=[dict(type='Doubling'), dict(type='Doubling')]))
+    torch.testing.assert_close(twice.extract_feat(batch['inputs'].float())[0], 4 * batch['inputs'].float())
 
 
 def test_evaluation_can_report_the_loss() -> None:

@@ -11,8 +11,9 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmpose_lite.models.base import BaseModel
+from mmpose_lite.models.necks import build_neck
 from mmpose_lite.ops.heatmap_resize import resize_maps
-from mmpose_lite.registry import BACKBONES, HEADS, NECKS, PREPROCESSORS
+from mmpose_lite.registry import BACKBONES, HEADS, PREPROCESSORS
 from mmpose_lite.structures import KeypointMeta, PoseDataSample, SampleBatch
 
 MODES = ('tensor', 'loss', 'predict')
@@ -26,7 +27,7 @@ class PoseEstimator(BaseModel):
         backbone: config of the backbone.
         head: config of the head; it is given `meta` where it takes one.
         meta: the keypoints, anything `KeypointMeta.load` takes.
-        neck: config of the neck.
+        neck: config of the neck, or of several in a row.
         data_preprocessor: config of the preprocessor; None for ImageNet's mean and std.
         test_cfg: the keys of `test_options`.
 
@@ -47,7 +48,7 @@ class PoseEstimator(BaseModel):
         head: Mapping[str, Any],
         *,
         meta: KeypointMeta | Mapping[str, Any] | str,
-        neck: Mapping[str, Any] | None = None,
+        neck: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
     ) -> None:
@@ -58,7 +59,7 @@ class PoseEstimator(BaseModel):
             raise ValueError(f'{name}: `test_cfg` takes {tuple(self.test_options)}, got {unknown}.')
         self.meta = KeypointMeta.load(meta)
         self.backbone = BACKBONES.build(backbone)
-        self.neck = None if neck is None else NECKS.build(neck)
+        self.neck = build_neck(neck)
         self.head = HEADS.build(head, meta=self.meta)
         self.options = {**self.test_options, **(test_cfg or {})}
         self.flip_test = bool(self.options['flip_test'])
