@@ -122,7 +122,7 @@ def inference(
         ori_shape (h, w).
 
     Raises:
-        TypeError: the model finds no poses.
+        TypeError: the model finds no poses, or the detector returns no boxes.
         ValueError: the boxes do not fit the images, or the network takes none; an image file cannot be decoded.
         RuntimeError: the model is in training mode.
     """
@@ -191,12 +191,22 @@ def detected_boxes(detector: Detector, images: Sequence[np.ndarray]) -> list[tup
     """Return (boxes, scores) of each image, scores None where the detector gives none.
 
     Raises:
-        ValueError: the detector does not give one result per image.
+        TypeError: the detector does not return boxes, or pairs of boxes and scores.
+        ValueError: it does not return one result per image.
     """
     found = detector(images)
+    if not hasattr(found, '__len__'):
+        raise TypeError(f'inference: `detector` must return a list, of the boxes of each image, got {type(found).__name__}.')
     if len(found) != len(images):
         raise ValueError(f'inference: `detector` must return one result per image ({len(images)}), got {len(found)}.')
-    return [(of_image[0], of_image[1]) if isinstance(of_image, tuple) else (of_image, None) for of_image in found]
+    pairs = [of_image if isinstance(of_image, tuple) else (of_image, None) for of_image in found]
+    for pair in pairs:
+        if len(pair) != 2 or pair[0] is None:
+            raise TypeError(
+                'inference: `detector` must return for each image boxes (N, 4), no rows for nobody, or a tuple of boxes and '
+                f'scores (N,), got {f"{len(pair)} values" if len(pair) != 2 else None}.'
+            )
+    return pairs
 
 
 def data_mode(cfg: Config) -> str:
@@ -236,7 +246,12 @@ def load_pixels(image: Image, index: int) -> tuple[np.ndarray, str]:
 def _people_of(pixels: np.ndarray, bboxes: Any, scores: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
     """Return checked (N, 4) boxes and (N,) scores, float32."""
     height, width = pixels.shape[:2]
-    bboxes = np.array([[0, 0, width, height]] if bboxes is None else bboxes, dtype=np.float32)
+    try:
+        bboxes = np.array([[0, 0, width, height]] if bboxes is None else bboxes, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f'inference: `bboxes` of {path} must be (N, 4) numbers; a detector that gives scores, too, returns them in a tuple.'
+        ) from error
     bboxes = bboxes.reshape(0, 4) if bboxes.size == 0 else bboxes
     if bboxes.ndim != 2 or bboxes.shape[1] != 4:
         raise ValueError(f'inference: `bboxes` of {path} must be (N, 4) xyxy, got {bboxes.shape}.')

@@ -235,6 +235,16 @@ def test_any_callable_is_a_detector_and_sees_several_images_at_a_time(pose: tupl
     assert samples[0].pred_instances.bboxes.tolist() == [[0, 0, 30, 40], [30, 0, 60, 40]]
     with pytest.raises(ValueError, match=r'`detector` must return one result per image \(8\), got 0'):
         inference(network, images, detector=lambda images: [])
+    box, score = np.array([[0, 0, 5, 5]]), np.array([0.5])
+    for result, error, message in (
+        (None, TypeError, r'must return for each image boxes \(N, 4\), no rows for nobody, .* got None'),
+        ((box, score, score), TypeError, 'must return for each image boxes .* got 3 values'),
+        ([box, score], ValueError, r'`bboxes` of image 0 must be \(N, 4\) numbers; a detector that gives scores, too'),
+    ):
+        with pytest.raises(error, match=message):
+            inference(network, images, detector=lambda images, result=result: [result] * len(images))
+    with pytest.raises(TypeError, match='`detector` must return a list, of the boxes of each image, got NoneType'):
+        inference(network, images, detector=lambda images: None)
     with pytest.raises(ValueError, match='give no `bboxes` and no `bbox_scores`'):
         inference(network, images[0], [[0, 0, 5, 5]], detector=halves)
 
