@@ -82,7 +82,7 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
         ),
         (
             ('CONFIG', '--cfg-options', 'model=5'),
-            '`model`: model: a part is configured by a dict with the key `type`, got 5',
+            'config key `model`: must be a dict, got 5',
         ),
         (('CONFIG', '--cfg-options', 'default_hooks.logger=no'), 'hook: a part is configured by a dict with the key `type`'),
         (('CONFIG', '--cfg-options', 'model.head.in_channels=many'), 'HeatmapHead: `in_channels` must be an integer'),
