@@ -200,7 +200,7 @@ class AECodec:
             heatmaps,
             tags,
             torch.from_numpy(np.concatenate(maps)).to(heatmaps.device),
-            torch.from_numpy(np.concatenate(person_tags)).to(heatmaps.device),
+            torch.from_numpy(np.concatenate(person_tags).astype(np.float32)).to(heatmaps.device),  # doubles take thrice the time
         )
         found = torch.cat((self._points(heatmaps, indices), heatmaps.take(indices)[:, None]), dim=-1).cpu().numpy()
         found = np.where((found[:, 2:] > 0) & np.isfinite(found).all(axis=1, keepdims=True), found, 0)

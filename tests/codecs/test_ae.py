@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmpose_lite.codecs import AECodec, PoseGroups
 from mmpose_lite.codecs.ae import grouping_order
+from mmpose_lite.ops.ae import best_cells
 from mmpose_lite.registry import CODECS, ArgumentError
 from mmpose_lite.structures import KeypointMeta
 from tests.no_sync import NoSync
@@ -164,6 +165,22 @@ def test_refining_gives_people_what_was_too_low_for_a_peak(refine: bool) -> None
     np.testing.assert_allclose(groups.keypoint_scores[:, 9], 0.08 * refine, atol=1e-6)
     if refine:
         np.testing.assert_allclose(sorted_people(groups, keypoints[0]), keypoints[0], atol=1e-4)
+
+
+def test_refining_computes_in_single_precision(codec: AECodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doubles take three times as long, and more on most GPUs."""
+    keypoints, visible = scene(2, codec)
+    heatmaps, tags = codec.encode(keypoints, visible).heatmaps, ideal_tags(codec, keypoints, visible)
+    heatmaps[:, 9] *= 0.08
+    seen = []
+
+    def observed(*tensors: Tensor) -> Tensor:
+        seen.extend(tensor.dtype for tensor in tensors if tensor.is_floating_point())
+        return best_cells(*tensors)
+
+    monkeypatch.setattr('mmpose_lite.codecs.ae.best_cells', observed)
+    codec.decode(heatmaps, tags)
+    assert seen == [torch.float32] * 3
 
 
 def test_adjusting_moves_by_a_quarter_of_a_cell() -> None:
