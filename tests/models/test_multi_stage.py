@@ -64,7 +64,8 @@ def estimator(name: str) -> dict:
             head=dict(type='CPNHead', in_channels=8, num_levels=3, refine_channels=8, loss=[OHKM[0], *OHKM], codec=LEVELS),
         ),
     }
-    return dict(type='TopdownPoseEstimator', meta='lsp14', test_cfg=dict(flip_test=True), **parts[name])
+    test_cfg = dict(flip_test=True, shift_heatmap=name in ('hourglass', 'cpm'))
+    return dict(type='TopdownPoseEstimator', meta='lsp14', test_cfg=test_cfg, **parts[name])
 
 
 NAMES = ('hourglass', 'cpm', 'mspn', 'cpn')

@@ -1,5 +1,6 @@
 """The whole top-down network; what it predicts is known, as a head with prepared answers stands in for a trained one."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,7 @@ def test_perfect_maps_give_the_keypoints_of_the_image(variant: str, flip_test: b
         np.testing.assert_array_equal(sample.gt_instances.keypoints[0], gt)
 
 
+@pytest.mark.filterwarnings('ignore:.*cells beside each other')
 def test_the_flip_test_averages_with_the_mirrored_crop() -> None:
     batch = crops(BOXES)
     for shift in (False, True):
@@ -324,13 +326,45 @@ def test_wrong_arguments() -> None:
             prepared(scales=scales)
 
 
-@pytest.mark.parametrize('codec', [dict(type='HeatmapCodec', variant='udp'), dict(type='MegviiHeatmapCodec')])
-def test_maps_that_mirror_onto_themselves_are_not_shifted(codec: dict) -> None:
-    codec = dict(codec, input_size=INPUT_SIZE, heatmap_size=(16, 24))
+FINE = dict(type='HeatmapCodec', variant='dark')
+
+
+@pytest.mark.parametrize(
+    ('codec', 'heatmap_size', 'shift'),
+    [
+        (dict(type='HeatmapCodec', variant='msra'), (16, 24), True),
+        (FINE, (16, 24), True),
+        (FINE, (31, 47), True),  # cells of 2.06 px
+        (FINE, (33, 49), False),  # of 1.94 px
+        (FINE, (64, 96), False),  # of a px
+        (dict(type='HeatmapCodec', variant='udp'), (16, 24), False),
+        (dict(type='MegviiHeatmapCodec'), (16, 24), False),
+    ],
+)
+def test_the_shift_of_a_flip_test_is_the_better_one(codec: dict, heatmap_size: tuple[int, int], shift: bool) -> None:
+    codec = dict(codec, input_size=INPUT_SIZE, heatmap_size=heatmap_size)
     cfg = {**MODEL, 'backbone': dict(type='Pixels'), 'head': dict(type='PreparedHead', codec=codec)}
-    MODELS.build({**cfg, 'test_cfg': dict(shift_heatmap=True)})  # without a flip test nothing is shifted
-    with pytest.raises(ValueError, match=rf'`test_cfg\.shift_heatmap` must be False, as the maps of {codec["type"]}\('):
-        MODELS.build({**cfg, 'test_cfg': dict(flip_test=True, shift_heatmap=True)})
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        MODELS.build({**cfg, 'test_cfg': dict(shift_heatmap=not shift)})  # without a flip test nothing is shifted
+        head = MODELS.build({**cfg, 'test_cfg': dict(flip_test=True, shift_heatmap=shift)}).head
+    wrong = {**cfg, 'test_cfg': dict(flip_test=True, shift_heatmap=not shift)}
+    if shift:
+        with pytest.warns(UserWarning, match=r'averages maps that lie 0\.\d+ cells beside each other; with'):
+            MODELS.build(wrong)
+    else:
+        with pytest.raises(ValueError, match=rf'`test_cfg\.shift_heatmap` must be False for {codec["type"]}\(.* got True'):
+            MODELS.build(wrong)
+
+    keypoints = torch.rand(200, 1, 1, 2) * torch.tensor([24.0, 48.0]) + torch.tensor([20.0, 24.0])
+    mirrored = torch.stack((INPUT_SIZE[0] - 1 - keypoints[..., 0], keypoints[..., 1]), dim=-1)
+    maps, flipped = (head.codec.encode(points, torch.ones(200, 1, 1))[0] for points in (keypoints, mirrored))
+    maps, flipped = (m[:, -1] if m.ndim == 5 else m for m in (maps, flipped))
+    errors = {}
+    for shifted in (False, True):
+        found, _ = head.decode(head.merge_flipped(maps, flipped, [0], shift=shifted))
+        errors[shifted] = (found[:, 0, 0] - keypoints[:, 0, 0, 0]).mean().abs()
+    assert errors[shift] < errors[not shift]
 
 
 def test_wrong_calls() -> None:

@@ -44,7 +44,7 @@ model = dict(
                   init_cfg=dict(type='Pretrained', checkpoint='is/never/loaded.pth')),
     head=dict(type='HeatmapHead', in_channels=128, deconv_out_channels=(8,), deconv_kernel_sizes=(4,),
               codec=dict(type='HeatmapCodec', input_size=(64, 64), heatmap_size=(4, 4))),
-    test_cfg=dict(flip_test=True))
+    test_cfg=dict(flip_test=True, shift_heatmap=True))
 train_dataloader = dict(batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True), dataset=dict(
     type='CocoKeypointDataset', ann_file='people.json', data_prefix=dict(img='images'), pipeline=[
         dict(type='LoadImage'), dict(type='GetBBoxCenterScale'), dict(type='RandomFlip'),

@@ -1,6 +1,7 @@
 """Top-down pose: the pose of the person in a box."""
 
 # Letters: B images (one person each), K keypoints.
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -42,13 +43,26 @@ class TopdownPoseEstimator(PoseEstimator):
         return super().forward(inputs, data_samples, mode)
 
     def check_flip_test(self) -> None:
-        """Raise ValueError unless head and options fit a flip test: a shift is for codecs whose mirrored maps lie beside."""
+        """Compare `shift_heatmap` with how far the maps of a mirrored crop lie beside the others; see `flip_heatmaps`.
+
+        Raises:
+            ValueError: the head can do no flip test, or maps that lie on the others would be shifted.
+        """
         super().check_flip_test()
         codec = getattr(self.head, 'codec', None)
-        if self.options['shift_heatmap'] and getattr(codec, 'map_frame', 'origin') != 'origin':
+        if not hasattr(codec, 'map_frame'):  # labels, whose shift has a rule of its own, and codecs from elsewhere
+            return
+        beside = 1 - codec.heatmap_size[0] / codec.input_size[0] if codec.map_frame == 'origin' else 0.0
+        if self.options['shift_heatmap'] and beside < 0.5:
             raise ValueError(
-                f'TopdownPoseEstimator: `test_cfg.shift_heatmap` must be False, as the maps of {codec!r} mirror onto themselves, '
-                'got True; they would be averaged with maps one cell beside them.'
+                f'TopdownPoseEstimator: `test_cfg.shift_heatmap` must be False for {codec!r}, got True: the maps of a mirrored '
+                f'crop lie {beside:.2g} cells beside the others, and shifted by one they lie further away.'
+            )
+        if not self.options['shift_heatmap'] and beside > 0.5:
+            warnings.warn(
+                f'TopdownPoseEstimator: the flip test averages maps that lie {beside:.2g} cells beside each other; with '
+                '`test_cfg.shift_heatmap=True` they lie closer.',
+                stacklevel=2,
             )
 
     @property
