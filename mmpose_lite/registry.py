@@ -65,7 +65,7 @@ def check_arguments(cls: Callable, args: Mapping[str, Any], cfg: object = None) 
     """Look whether a class or function takes these arguments, without calling it.
 
     Raises:
-        ArgumentError: an argument is unknown or missing, or is no number, text or flag where its annotation asks for one.
+        ArgumentError: an argument is unknown or missing, or is no number, text, flag or list where its annotation asks for one.
     """
     try:
         parameters = inspect.signature(cls).parameters.values()
@@ -91,20 +91,23 @@ def check_arguments(cls: Callable, args: Mapping[str, Any], cfg: object = None) 
             raise ArgumentError(f'{cls.__name__}: `{p.name}` must be {wanted}, got {args[p.name]!r}.', cfg)
 
 
-_PLAIN = {bool: 'True or False', int: 'an integer', float: 'a number', str: 'a text', type(None): 'None'}
+_PLAIN = {bool: 'True or False', int: 'an integer', float: 'a number', str: 'a text', list: 'a list', type(None): 'None'}
 
 
 def _kinds(parameter: inspect.Parameter) -> tuple[Any, ...]:
+    """Return the types that the annotation names; `list` stands for lists, tuples and sequences of anything."""
     annotation = parameter.annotation
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return tuple(dict.fromkeys(list if get_origin(kind) in (Sequence, list, tuple) else kind for kind in kinds))
 
 
 def _fits(value: object, parameter: inspect.Parameter) -> bool:
     """Return False for a plain value or a collection where the annotation names other plain types only."""
     kinds = _kinds(parameter)
-    if not all(kind in _PLAIN for kind in kinds) or not isinstance(value, (*_PLAIN, list, tuple, Mapping)):
+    if not all(kind in _PLAIN for kind in kinds) or not isinstance(value, (*_PLAIN, tuple, Mapping)):
         return True
-    return value == parameter.default or isinstance(value, (*kinds, int) if float in kinds else kinds)
+    given = list(value) if isinstance(value, tuple) else value
+    return value == parameter.default or isinstance(given, (*kinds, int) if float in kinds else kinds)
 
 
 def build_from_cfg(cfg: Any, registry: 'Registry', defaults: Mapping[str, Any] | None = None) -> Any:

@@ -3,7 +3,7 @@
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mmengine.registry
@@ -232,9 +232,17 @@ class Typed:
     """Plain annotations, which are looked at, and others, which are not."""
 
     def __init__(
-        self, num: int = 1, *, share: float = 0.5, name: str | None = None, deep: bool = False, shape: int | tuple[int, ...] = 1
+        self,
+        num: int = 1,
+        *,
+        share: float = 0.5,
+        name: str | None = None,
+        deep: bool = False,
+        shape: int | tuple[int, ...] = 1,
+        sizes: Sequence[float] | None = None,
+        either: Mapping | int = 1,
     ) -> None:
-        self.given = (num, share, name, deep, shape)
+        self.given = (num, share, name, deep, shape, sizes, either)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +255,8 @@ class Typed:
         (dict(share='half'), "`share` must be a number, got 'half'"),
         (dict(name=3), '`name` must be a text or None, got 3'),
         (dict(deep='yes'), "`deep` must be True or False, got 'yes'"),
+        (dict(shape='any'), "`shape` must be an integer or a list, got 'any'"),
+        (dict(sizes=1.5), '`sizes` must be a list or None, got 1.5'),
     ],
 )
 def test_a_value_of_the_wrong_type_is_named(arguments: dict, message: str) -> None:
@@ -256,7 +266,17 @@ def test_a_value_of_the_wrong_type_is_named(arguments: dict, message: str) -> No
 
 
 @pytest.mark.parametrize(
-    'arguments', [dict(num=True), dict(share=1), dict(name='a'), dict(shape='any'), dict(shape=(1, 2)), dict(num=np.int64(3))]
+    'arguments',
+    [
+        dict(num=True),
+        dict(share=1),
+        dict(name='a'),
+        dict(either='any'),
+        dict(shape=(1, 2)),
+        dict(sizes=(1, 2)),
+        dict(sizes=[0.5]),
+        dict(num=np.int64(3)),
+    ],
 )
 def test_values_that_fit_and_values_that_are_not_looked_at(arguments: dict) -> None:
     (value,) = arguments.values()

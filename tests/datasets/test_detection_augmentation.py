@@ -278,8 +278,16 @@ def test_every_random_number_comes_from_the_sample(name: str) -> None:
             r'SNIPResize: `valid_ranges` needs .* each of the 1 scales, got',
         ),
         (dict(type='SNIPResize', scales=[(5, 5)], valid_ranges=[(5, 5)]), r'needs 0 <= low < high'),
-        (dict(type='SNIPResize', scales=[(0, 5)], valid_ranges=[(0, 5)]), r'SNIPResize: `scales` must be positive numbers, got'),
-        (dict(type='SNIPERChip', scales=[-1.0], valid_ranges=[(0, 5)]), r'SNIPERChip: `scales` must be positive numbers, got'),
+        (dict(type='SNIPResize', scales=[(0, 5)], valid_ranges=[(0, 5)]), r'SNIPResize: `scales` must be pairs .*\(0, 5\)'),
+        (
+            dict(type='SNIPResize', scales=(800, 480), valid_ranges=[(0, 5)] * 2),
+            r'SNIPResize: `scales` must be pairs \(long, short\)',
+        ),
+        (
+            dict(type='SNIPERChip', scales=[-1.0], valid_ranges=[(0, 5)]),
+            r'SNIPERChip: `scales` must be positive factors or pairs',
+        ),
+        (dict(type='Mosaic', pad_val=300), '`pad_val` must be 0 to 255, got 300'),
         (dict(type='SNIPERChip', chip_size=0), r'`chip_size` and `stride` must be 1 or more, got 0 and 32'),
         (dict(type='SNIPERChip', background_prob=2), r'`background_prob` must be in \[0, 1\]'),
         (dict(type='CopyPasteSmallObjects', scale_range=(2, 1)), r'`scale_range` must be 0 < low <= high, got \(2, 1\)'),

@@ -199,6 +199,7 @@ def test_semantics_from_files_and_from_objects(tmp_path: Path) -> None:
             dict(type='DetResize', scale=(0, 5)),
             r'DetResize: `scale` must be two positive numbers, or several such pairs, got \(0',
         ),
+        (dict(type='DetResize', scale=[(1333, 800), 640]), r'DetResize: `scale` must be two positive numbers'),
         (dict(type='DetResize', scale=[]), r'DetResize: `scale` must be two positive numbers'),
         (dict(type='DetResize', scale=[(1, 2, 3)]), r'DetResize: `scale` must be two positive numbers'),
         (dict(type='DetResize', scale=(5, 5), multiscale_mode='range'), r"'range' with two scales, got 'range' with 1"),

@@ -90,6 +90,7 @@ def test_anchors_follow_the_module_but_not_into_checkpoints() -> None:
         (dict(scales=None, octave_base_scale=4), 'either `scales` or both'),
         (dict(base_sizes=(8, 16)), r'`base_sizes` needs one entry per stride \(1\), got \(8, 16\)'),
         (dict(ratios=()), r'`ratios` must be one or more numbers above 0, got \(\)'),
+        (dict(strides=[(8, 8)]), r'`strides` must be one or more numbers above 0, got \[\(8, 8\)\]'),
         (dict(scales=(0,)), r'`scales` must be one or more numbers above 0, got \(0,\)'),
         (dict(center_offset=2), r'`center_offset` must be in \[0, 1\], got 2'),
     ],
@@ -266,6 +267,8 @@ def test_degenerate_objects_get_no_prior() -> None:
 
 
 def test_errors_of_the_assigner() -> None:
+    with pytest.raises(ValueError, match=r'MaxIoUAssigner: `min_pos_iou` must be in \[0, 1\], got 2'):
+        ASSIGNERS.build(dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=2))
     with pytest.raises(ValueError, match=r'must be in \[0, 1\] and rise, got 0.6 and 0.5'):
         assigner(pos_iou_thr=0.5, neg_iou_thr=0.6)
     with pytest.raises(ValueError, match=r'must be \(N, 4\) and \(M, 4\), got \(3, 4\) and \(2, 5\)'):

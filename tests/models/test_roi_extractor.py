@@ -115,5 +115,10 @@ def test_the_channels_are_checked() -> None:
     wrong = ROI_EXTRACTORS.build(dict(type='SingleRoIExtractor', roi_layer=layer, out_channels=3, featmap_strides=STRIDES))
     with pytest.raises(ValueError, match='SingleRoIExtractor: `out_channels` must be the channels of the features, 2, got 3'):
         wrong(pyramid(), rois_of_all_levels())
+    for args in (dict(featmap_strides=()), dict(featmap_strides=(0, 8)), dict(featmap_strides=STRIDES, finest_scale=0)):
+        with pytest.raises(
+            ValueError, match='`featmap_strides` must be one or more positive numbers and `finest_scale` positive'
+        ):
+            ROI_EXTRACTORS.build(dict(type='SingleRoIExtractor', roi_layer=layer, **args))
     free = ROI_EXTRACTORS.build(dict(type='SingleRoIExtractor', roi_layer=layer, featmap_strides=STRIDES))
     assert free(pyramid(), rois_of_all_levels()).shape == (6, 2, 3, 3)

@@ -202,3 +202,6 @@ def test_wrong_arguments() -> None:
         LAYERS.build(dict(type='PSRoIAlign', output_size=(3, 2)))(torch.ones(1, 5, 4, 4), torch.zeros(1, 5))
     with pytest.raises(ValueError, match='DeformRoIPoolPack: `sampling_ratio` must be 1 or more, got 0'):
         LAYERS.build(dict(type='DeformRoIPoolPack', output_size=2, output_channels=4, sampling_ratio=0))
+    for name, size in (('RoIAlign', 0), ('RoIPool', (7,)), ('PSRoIAlign', (2, -1)), ('ContextAwareRoIPool', 0)):
+        with pytest.raises(ValueError, match=f'{name}: `output_size` must be a positive number or'):
+            LAYERS.build(dict(type=name, output_size=size))

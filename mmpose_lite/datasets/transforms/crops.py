@@ -61,10 +61,11 @@ def _areas(bboxes: np.ndarray) -> np.ndarray:
     return (bboxes[:, 2:] - bboxes[:, :2]).clip(0).prod(axis=1)
 
 
+def _is_size(scale: Any) -> bool:
+    return isinstance(scale, Sequence) and len(scale) == 2 and min(scale) >= 1
+
+
 def _checked_ranges(owner: str, scales: Sequence[Any], ranges: Sequence[Range]) -> list[Range]:
-    sides = [scale if isinstance(scale, int | float) else min(scale) for scale in scales]
-    if min(sides, default=1) <= 0:
-        raise ValueError(f'{owner}: `scales` must be positive numbers, got {list(scales)}.')
     pairs = [(float(low), float(high)) for low, high in ranges]
     if not scales or len(pairs) != len(scales) or not all(0 <= low < high for low, high in pairs):
         raise ValueError(
@@ -96,6 +97,8 @@ class SNIPResize:
     """
 
     def __init__(self, *, scales: Sequence[tuple[int, int]] = SNIP_SCALES, valid_ranges: Sequence[Range] = SNIP_RANGES) -> None:
+        if not all(_is_size(scale) for scale in scales):
+            raise ValueError(f'SNIPResize: `scales` must be pairs (long, short) of positive px, got {list(scales)}.')
         self.scales = [(int(a), int(b)) for a, b in scales]
         self.valid_ranges = _checked_ranges('SNIPResize', self.scales, valid_ranges)
 
@@ -170,6 +173,10 @@ class SNIPERChip:
             raise ValueError(f'SNIPERChip: `chip_size` and `stride` must be 1 or more, got {chip_size} and {stride}.')
         check_probability('SNIPERChip', 'background_prob', background_prob)
         check_probability('SNIPERChip', 'min_visible', min_visible)
+        if not all(scale > 0 if isinstance(scale, int | float) else _is_size(scale) for scale in scales):
+            raise ValueError(
+                f'SNIPERChip: `scales` must be positive factors or pairs (long, short) of positive px, got {list(scales)}.'
+            )
         self.chip_size = chip_size
         self.scales = list(scales)
         self.valid_ranges = _checked_ranges('SNIPERChip', self.scales, valid_ranges)

@@ -117,8 +117,8 @@ class DetResize:
         multiscale_mode: str = 'value',
         keep_ratio: bool = True,
     ) -> None:
-        scales = [scale] if scale and isinstance(scale[0], int) else list(scale)
-        if not scales or not all(len(pair) == 2 and min(pair) >= 1 for pair in scales):
+        scales = [scale] if scale and not isinstance(scale[0], Sequence) else list(scale)
+        if not scales or not all(isinstance(pair, Sequence) and len(pair) == 2 and min(pair) >= 1 for pair in scales):
             raise ValueError(f'DetResize: `scale` must be two positive numbers, or several such pairs, got {scale}.')
         if multiscale_mode not in MULTISCALE_MODES or (multiscale_mode == 'range' and len(scales) != 2):
             raise ValueError(

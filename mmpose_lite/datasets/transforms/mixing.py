@@ -175,6 +175,8 @@ class Mosaic:
         low, high = center_ratio_range
         if not 0 < low <= high < 2:
             raise ValueError(f'Mosaic: `center_ratio_range` must be 0 < low <= high < 2, got {tuple(center_ratio_range)}.')
+        if not 0 <= pad_val <= 255:
+            raise ValueError(f'Mosaic: `pad_val` must be 0 to 255, got {pad_val}.')
         check_probability('Mosaic', 'min_visible', min_visible)
         check_probability('Mosaic', 'prob', prob)
         self.img_scale = (int(img_scale[0]), int(img_scale[1]))

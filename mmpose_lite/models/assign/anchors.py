@@ -61,7 +61,7 @@ class AnchorGenerator(nn.Module):
         if len(base_sizes) != len(strides):
             raise ValueError(f'AnchorGenerator: `base_sizes` needs one entry per stride ({len(strides)}), got {base_sizes}.')
         for name, values in dict(strides=strides, ratios=ratios, scales=scales, base_sizes=base_sizes).items():
-            if not len(values) or min(values) <= 0:
+            if not len(values) or not all(isinstance(value, int | float) and value > 0 for value in values):
                 raise ValueError(f'AnchorGenerator: `{name}` must be one or more numbers above 0, got {values}.')
         if not 0 <= center_offset <= 1:
             raise ValueError(f'AnchorGenerator: `center_offset` must be in [0, 1], got {center_offset}.')

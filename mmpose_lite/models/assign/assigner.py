@@ -72,6 +72,8 @@ class MaxIoUAssigner:
                 'MaxIoUAssigner: `neg_iou_thr` and `pos_iou_thr` must be in [0, 1] and rise, '
                 f'got {neg_iou_thr} and {pos_iou_thr}.'
             )
+        if not 0 <= min_pos_iou <= 1:
+            raise ValueError(f'{type(self).__name__}: `min_pos_iou` must be in [0, 1], got {min_pos_iou}.')
         self.pos_iou_thr = pos_iou_thr
         self.neg_iou_range = (low, high)
         self.min_pos_iou = min_pos_iou

@@ -4,9 +4,8 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.utils import _pair
 
-from mmpose_lite.models.layers.roi_pool import RoIAlign
+from mmpose_lite.models.layers.roi_pool import RoIAlign, cells_of
 from mmpose_lite.registry import LAYERS
 
 
@@ -71,7 +70,7 @@ class DeformRoIPoolPack(nn.Module):
         gamma: factor on the offsets, which are then in widths and heights of the box.
 
     Raises:
-        ValueError: `sampling_ratio` is not positive.
+        ValueError: `output_size` or `sampling_ratio` is not positive.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class DeformRoIPoolPack(nn.Module):
         super().__init__()
         if sampling_ratio < 1:
             raise ValueError(f'{type(self).__name__}: `sampling_ratio` must be 1 or more, got {sampling_ratio}.')
-        self.output_size = _pair(output_size)
+        self.output_size = cells_of(type(self).__name__, output_size)
         self.spatial_scale = spatial_scale
         self.sampling_ratio = sampling_ratio
         self.gamma = gamma

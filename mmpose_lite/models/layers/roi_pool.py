@@ -12,6 +12,18 @@ from mmpose_lite.ops.roi_align import pyramid_roi_align
 from mmpose_lite.registry import LAYERS
 
 
+def cells_of(owner: str, output_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (h, w), of two numbers or of one for both.
+
+    Raises:
+        ValueError: these are no positive numbers.
+    """
+    size = tuple(_pair(output_size))
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f'{owner}: `output_size` must be a positive number or (h, w) of two, got {output_size}.')
+    return size
+
+
 @LAYERS.register_module()
 class RoIAlign(nn.Module):
     """The mean of bilinear samples in each cell of a box.
@@ -23,13 +35,16 @@ class RoIAlign(nn.Module):
         spatial_scale: cells of the map per px of the boxes.
         sampling_ratio: samples of a cell along each side; 0 takes as many as the cell spans cells of the map, rounded up.
         aligned: the centre of the map's first cell is at half a cell, as it should; False is at 0, as in the first Mask R-CNNs.
+
+    Raises:
+        ValueError: `output_size` is not positive.
     """
 
     def __init__(
         self, output_size: int | tuple[int, int], *, spatial_scale: float = 1.0, sampling_ratio: int = 0, aligned: bool = True
     ) -> None:
         super().__init__()
-        self.output_size = _pair(output_size)
+        self.output_size = cells_of(type(self).__name__, output_size)
         self.spatial_scale = spatial_scale
         self.sampling_ratio = sampling_ratio
         self.aligned = aligned
@@ -73,11 +88,14 @@ class RoIPool(nn.Module):
     Args:
         output_size: h and w, or one number for both.
         spatial_scale: cells of the map per px of the boxes.
+
+    Raises:
+        ValueError: `output_size` is not positive.
     """
 
     def __init__(self, output_size: int | tuple[int, int], *, spatial_scale: float = 1.0) -> None:
         super().__init__()
-        self.output_size = _pair(output_size)
+        self.output_size = cells_of(type(self).__name__, output_size)
         self.spatial_scale = spatial_scale
 
     def forward(self, feat: Tensor, rois: Tensor) -> Tensor:
@@ -96,11 +114,14 @@ class PSRoIAlign(nn.Module):
         output_size: h and w, or one number for both.
         spatial_scale: cells of the map per px of the boxes.
         sampling_ratio: see `RoIAlign`.
+
+    Raises:
+        ValueError: `output_size` is not positive.
     """
 
     def __init__(self, output_size: int | tuple[int, int], *, spatial_scale: float = 1.0, sampling_ratio: int = 0) -> None:
         super().__init__()
-        self.output_size = _pair(output_size)
+        self.output_size = cells_of(type(self).__name__, output_size)
         self.spatial_scale = spatial_scale
         self.sampling_ratio = sampling_ratio
 
@@ -136,11 +157,14 @@ class ContextAwareRoIPool(nn.Module):
     Args:
         output_size: h and w, or one number for both.
         spatial_scale: cells of the map per px of the boxes.
+
+    Raises:
+        ValueError: `output_size` is not positive.
     """
 
     def __init__(self, output_size: int | tuple[int, int], *, spatial_scale: float = 1.0) -> None:
         super().__init__()
-        self.output_size = _pair(output_size)
+        self.output_size = cells_of(type(self).__name__, output_size)
         self.spatial_scale = spatial_scale
 
     def forward(self, feat: Tensor, rois: Tensor) -> Tensor:

@@ -36,6 +36,9 @@ class SingleRoIExtractor(BaseModule):
         out_channels: C of the features, which is checked; None takes any, as of position-sensitive maps, whose C depends on the
             classes.
         finest_scale: see `map_roi_levels`.
+
+    Raises:
+        ValueError: a stride or `finest_scale` is not positive, or there is no stride.
     """
 
     def __init__(
@@ -47,6 +50,11 @@ class SingleRoIExtractor(BaseModule):
         finest_scale: float = 56,
     ) -> None:
         super().__init__()
+        if not featmap_strides or min(featmap_strides) <= 0 or finest_scale <= 0:
+            raise ValueError(
+                'SingleRoIExtractor: `featmap_strides` must be one or more positive numbers and `finest_scale` positive, got '
+                f'{tuple(featmap_strides)} and {finest_scale}.'
+            )
         self.roi_layers = nn.ModuleList(LAYERS.build(roi_layer, spatial_scale=1 / stride) for stride in featmap_strides)
         self.out_channels = out_channels
         self.featmap_strides = tuple(featmap_strides)
