@@ -279,7 +279,8 @@ def test_wrong_calls(head: TagHead) -> None:
 
 def test_the_passes_of_the_estimator() -> None:
     """Flip test and three scales: heatmaps of six passes are averaged, tags are those of the two at scale 1."""
-    head = dict(type='HigherAEHead', in_channels=128, deconv_out_channels=(4,), num_blocks=0, codec=CODEC)
+    codec = {**CODEC, 'heatmap_size': (4, 3)}  # stride 16
+    head = dict(type='HigherAEHead', in_channels=128, deconv_out_channels=(4,), num_blocks=0, codec=codec)
     cfg = dict(type='BottomupPoseEstimator', meta=META, backbone=THIN_RESNET, head=head)
     model = MODELS.build({**cfg, 'test_cfg': dict(flip_test=True, scales=(0.5, 1, 2))}).eval()
     inputs = torch.randn(1, 3, 128, 192)

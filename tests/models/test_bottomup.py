@@ -409,17 +409,19 @@ def test_mirrored_images_are_not_evaluated() -> None:
         model.test_step(batch)
 
 
-def test_the_width_of_a_flip_test_is_a_multiple_of_the_stride() -> None:
-    """Else cell i of the mirrored image is not cell W - 1 - i of the image."""
-    batch = images(TWO, steps=(dict(type='BottomupResize', input_size=(190, 128)),))
-    maps = PAFMaps((torch.zeros(1, 19, 32, 48),), (torch.zeros(1, 38, 32, 48),))
-    model = prepared()
-    model.head.answers = [maps]
-    model.test_step(batch)
-    with pytest.raises(
-        ConfigError, match=r'needs a width that is a multiple of the stride \(4 px\), got 190\. Change `input_size`'
-    ):
-        prepared(flip_test=True).test_step(batch)
+@pytest.mark.parametrize(('width', 'cells'), [(190, 48), (184, 48), (176, 44)])
+def test_the_maps_of_a_flip_test_span_the_input(width: int, cells: int) -> None:
+    """Else cell i of the mirrored image is not cell W - 1 - i of the image: 6 strides of 32 px are 48 cells of 4 px."""
+    batch = images(TWO, steps=(dict(type='BottomupResize', input_size=(width, 128)),))
+    maps = PAFMaps((torch.zeros(1, 19, 32, cells),), (torch.zeros(1, 38, 32, cells),))
+    plain, flipped = prepared(), prepared(flip_test=True)
+    plain.head.answers, flipped.head.answers = [maps], [maps, maps]
+    plain.test_step(batch)
+    if width == 4 * cells:
+        flipped.test_step(batch)
+        return
+    with pytest.raises(ConfigError, match=rf'maps must span the inputs, got 48 cells of 4 px for {width} px\. Make `input_size`'):
+        flipped.test_step(batch)
 
 
 def test_people_instead_of_images_are_refused() -> None:

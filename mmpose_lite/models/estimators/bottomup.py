@@ -30,28 +30,33 @@ class BottomupPoseEstimator(PoseEstimator):
         """Run the network; see `PoseEstimator.forward`.
 
         Raises:
-            ConfigError: the samples are people, not images: the network would learn that nobody else is in the image; or, with a
-                flip test, the inputs are not a multiple of the maps' stride wide: mirrored maps would lie beside the others.
+            ConfigError: the samples are people, not images: the network would learn that nobody else is in the image.
         """
         if data_samples is not None and any('ann_id' in metainfo for metainfo in data_samples.metainfo):
             raise ConfigError(
                 'BottomupPoseEstimator: a sample must be an image with all its people, got one for each person; set '
                 "`data_mode='bottomup'` in the config of the dataset."
             )
-        if mode == 'predict' and self.flip_test:
-            self._check_width(inputs.shape[-1])
         return super().forward(inputs, data_samples, mode)
 
-    def _check_width(self, width: int) -> None:
-        codec = getattr(self.head, 'codec', None)
-        if not (hasattr(codec, 'input_size') and hasattr(codec, 'heatmap_size')):
-            return
-        w, W = codec.input_size[0], codec.heatmap_size[0]
-        if width * W % w:
-            raise ConfigError(
-                f'BottomupPoseEstimator: a flip test needs a width that is a multiple of the stride ({w / W:g} px), got {width}. '
-                "Change `input_size` of BottomupResize (with resize_mode='expand' `size_factor`), or set flip_test=False."
-            )
+    def merge_passes(self, raw: Any, inputs: Tensor) -> Any:
+        """Return the head's raw output, averaged with that of other passes; see `PoseEstimator.merge_passes`.
+
+        Raises:
+            ConfigError: there are several passes, and maps do not span the inputs, so that those of the others lie beside them.
+        """
+        codec, heatmaps = getattr(self.head, 'codec', None), getattr(raw, 'heatmaps', None)
+        several = self.flip_test or len(self.scales) > 1
+        if several and hasattr(codec, 'heatmap_size') and heatmaps is not None:
+            W = (heatmaps if isinstance(heatmaps, Tensor) else heatmaps[-1]).shape[-1]
+            cell = codec.input_size[0] / codec.heatmap_size[0]
+            if W * codec.input_size[0] != inputs.shape[-1] * codec.heatmap_size[0]:
+                raise ConfigError(
+                    f'BottomupPoseEstimator: for several passes maps must span the inputs, got {W} cells of {cell:g} px for '
+                    f"{inputs.shape[-1]} px. Make `input_size` of BottomupResize (with resize_mode='expand' `size_factor`) a "
+                    'multiple of the greatest stride in the network, or set flip_test=False and scales=(1.0,).'
+                )
+        return super().merge_passes(raw, inputs)
 
     def merge_flipped(self, raw: Any, mirrored: Any) -> Any:
         """Return the mean of the head's raw outputs for the images and for the mirrored images."""
