@@ -171,6 +171,7 @@ def test_scales_are_averaged() -> None:
     torch.testing.assert_close(model.scores(x), expected)
     assert [size[2:] for size in model.decode_head.sizes] == [(4, 6), (8, 12)]
     assert pixels(scales=(0.05,)).scores(x).shape == x.shape, 'an image keeps one pixel'
+    assert pixels(scales=0.5).scales == (0.5,), 'as poses take it'
 
 
 @pytest.mark.parametrize(('threshold', 'expected'), [(0.5, [[0, 1, 1, 0]]), (0.7, [[0, 0, 1, 0]])])

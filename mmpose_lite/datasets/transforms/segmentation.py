@@ -75,6 +75,7 @@ class SegRandomCrop:
     A part of which one class fills too much is drawn again, so that a network does not see road and sky alone. What lies outside
     the image is black, and has no class. Source of the rule: Chen et al., DeepLab's training code; mmseg's RandomResize and
     RandomCrop have these defaults.
+    Differs: `base_size` is (w, h) of images that are upright too; mmseg's is (long side, short side).
 
     Required keys: rng, img, and optionally gt_seg_map (H, W).
     Modified keys: the same. Added keys: img_shape (h, w), cropped (True).
@@ -165,6 +166,8 @@ class SegRandomCrop:
 @TRANSFORMS.register_module()
 class SegResize:
     """Resize the whole image, and the mask if it is loaded already.
+
+    Differs: `input_size` is (w, h) of images that are upright too; mmseg's Resize takes (long side, short side).
 
     Required keys: img, and optionally gt_seg_map (H, W).
     Modified keys: the same. Added keys: img_shape (h, w): the part of the result that is image.

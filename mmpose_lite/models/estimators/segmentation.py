@@ -35,8 +35,8 @@ class EncoderDecoder(BaseModel):
         auxiliary_head: config of a head, or of several, on maps inside the backbone.
         data_preprocessor: config of the preprocessor; None for ImageNet's mean and std.
         test_cfg: `mode`: 'whole', or 'slide': windows of `window_size` (w, h) every `window_stride` (w, h) px, whose scores are
-            averaged, `window_batch` at a time; `scales`: average over the input at these sizes; `flip_test`: and its mirror
-            images.
+            averaged, `window_batch` at a time; `scales`: average over the input at this size or these; `flip_test`: and its
+            mirror images.
 
     Raises:
         ValueError: the parts do not fit together, or `test_cfg` has an unknown key or value.
@@ -102,7 +102,8 @@ class EncoderDecoder(BaseModel):
             )
         self.window_size, self.window_stride = size, stride
         self.window_batch = int(options['window_batch'])
-        self.scales = tuple(options['scales'])
+        scales = options['scales']
+        self.scales = tuple(scales) if isinstance(scales, Sequence) else (scales,)
         self.flip_test = bool(options['flip_test'])
         if not self.scales or min(self.scales) <= 0 or self.window_batch < 1:
             raise ValueError(

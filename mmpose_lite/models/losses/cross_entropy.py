@@ -154,6 +154,7 @@ class CrossEntropyLoss(nn.Module):
         Raises:
             ValueError: the shapes do not fit together.
         """
+        pred = pred.to(torch.promote_types(pred.dtype, torch.float32))  # means over many pixels need it
         compute = self._binary if self.use_sigmoid else self._softmax
         loss, share = compute(pred, target, weight)
         reduction = reduction or self.reduction
@@ -163,9 +164,8 @@ class CrossEntropyLoss(nn.Module):
         """Return losses in the target's shape, and what each adds to the divisor of the mean if not 1."""
         _check_indices('CrossEntropyLoss', pred, target)
         check_class_weight('CrossEntropyLoss', self.class_weight, pred)
-        loss = functional.cross_entropy(
-            pred, target.long(), weight=self.class_weight, ignore_index=self.ignore_index, reduction='none'
-        )
+        class_weight = None if self.class_weight is None else self.class_weight.to(pred.dtype)
+        loss = functional.cross_entropy(pred, target.long(), class_weight, ignore_index=self.ignore_index, reduction='none')
         if weight is not None:
             check_shapes('CrossEntropyLoss', weight, target)
             loss = loss * weight
