@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from mmpose_lite.apis.benchmark_nms import made_up_boxes
 from mmpose_lite.models.heads.roi.candidates import join_rois
-from mmpose_lite.registry import LOSSES, MODELS, NMS, ROI_EXTRACTORS
+from mmpose_lite.models.necks import build_neck
+from mmpose_lite.registry import BACKBONES, LOSSES, MODELS, NMS, ROI_EXTRACTORS
 from mmpose_lite.structures import SampleBatch
 from tests.det_batches import det_batch
 from tests.models import test_ae_head as ae
@@ -23,12 +24,15 @@ from tests.models import test_bottomup as bottomup
 from tests.models import test_cascade as cascade
 from tests.models import test_guided_anchors as guided
 from tests.models import test_multi_stage as multi_stage
+from tests.models import test_resnet_variants as variants
 from tests.models import test_rfcn as rfcn
 from tests.models import test_segmentation_heads as pixels
 from tests.models import test_simcc_head as simcc
 from tests.models import test_topdown as topdown
 from tests.models import test_two_stage as two_stage
 from tests.models import test_views as dense
+from tests.models import test_vit as vit
+from tests.models.test_compile import THIN_HRNET
 from tests.no_sync import NoSync
 from tests.on_gpu import PretendGPU, is_there, put
 
@@ -275,6 +279,52 @@ def test_networks(name: str) -> None:
     assert all(is_there(value) for value in there.values())
     plain, there = on_both(model.eval(), finds, inputs, samples, waits=True)
     assert name not in DETECTORS or all(len(sample.pred_instances) > 0 for sample in plain)
+    assert_same(there, plain)
+
+
+# ---------------------------------------------------------------------------------------------------------- backbones and necks
+CHANNELS = (4, 8, 16)
+DCN = dict(dcn=dict(type='DCNv2'), stage_with_dcn=(False, True, True, True))
+BACKBONES_OF_ALL_KINDS = {
+    'resnet': dict(THIN, out_indices=(0, 1, 2, 3)),
+    'deformable': dict(THIN, depth=50, **DCN),
+    'cbam': dict(THIN, **variants.plugin('CBAM', ratio=4)),
+    'botnet': dict(THIN, depth=50, **variants.plugin('BoTAttention', position='conv2', max_size=(16, 16))),
+    'se': dict(THIN, type='SEResNet', base_channels=16),
+    'hrnet': THIN_HRNET,
+    'vit': dict(type='VisionTransformer', arch=vit.TINY, img_size=(96, 48)),
+    'cspnext': dict(type='CSPNeXt', deepen_factor=0.2, widen_factor=0.125),
+    'vgg': dict(type='VGG', depth=11, base_channels=8),
+    'unet++': dict(type='UNetPlusPlus', base_channels=4, num_stages=3),
+    'mobilenet': dict(type='MobileNetV2', widen_factor=0.1),
+}
+
+
+@pytest.mark.parametrize('name', BACKBONES_OF_ALL_KINDS)
+def test_backbones(name: str) -> None:
+    backbone = BACKBONES.build(BACKBONES_OF_ALL_KINDS[name])
+    plain, there = on_both(backbone, backbone, torch.randn(2, 3, 64, 48), waits=False)
+    assert_same(there, plain)
+
+
+@pytest.mark.parametrize(
+    'neck',
+    [
+        dict(type='FPN', in_channels=CHANNELS, out_channels=4, num_outs=4),
+        dict(type='PAFPN', in_channels=CHANNELS, out_channels=4, num_outs=4),
+        dict(type='HRFPN', in_channels=CHANNELS, out_channels=4, num_outs=3),
+        dict(type='ASPPNeck', in_channels=CHANNELS, out_channels=4, dilations=(1, 2), in_index=1),
+        dict(type='CTResNetNeck', in_channels=16, num_deconv_filters=(6,), num_deconv_kernels=(4,)),
+        [
+            dict(type='FPN', in_channels=CHANNELS, out_channels=4, num_outs=3),
+            dict(type='BFP', in_channels=4, num_levels=3, refine_type='non_local'),
+        ],
+    ],
+    ids=lambda neck: 'BFP' if isinstance(neck, list) else neck['type'],
+)
+def test_necks(neck: Any) -> None:
+    built, maps = build_neck(neck), [torch.randn(2, c, s, s) for c, s in zip(CHANNELS, (16, 8, 4))]
+    plain, there = on_both(built, built, maps, waits=False)
     assert_same(there, plain)
 
 
