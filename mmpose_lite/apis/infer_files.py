@@ -165,7 +165,7 @@ def infer_files(
             for job, prediction in zip(chunk, predictions):
                 with report.timed('decoding'):
                     people = _people_of(prediction.pred_instances, mode, convert)
-                    people = people if follow is None else follow(job.source, people)
+                    people = people if follow is None else follow(job.source, job.frame, people)
                 with report.timed('writing'):
                     report.num_pictures += 1
                     report.num_people += len(people)
@@ -244,27 +244,34 @@ def _people_of(instances: InstanceData, mode: str, convert: KeypointConverter | 
 
 
 class _Follower:
-    """Numbers the people of one video after the other, and smooths their keypoints."""
+    """Numbers the people of one video after the other, and smooths their keypoints; frames left out pass without anybody."""
 
     def __init__(self, meta: KeypointMeta, *, smooth: bool) -> None:
         self._meta = meta
         self._smooth = smooth
         self._video = ''
+        self._next_index = 0
         self._tracker = OksTracker(meta.sigmas)
         self._smoother: OneEuroSmoother | None = None
 
-    def __call__(self, source: Source, people: People) -> People:
+    def __call__(self, source: Source, frame: Frame, people: People) -> People:
         video = source.name if source.is_video else str(source.path.parent)
         if video != self._video:
             fps = source.fps()
             self._video = video
+            self._next_index = 0
             self._tracker = OksTracker(self._meta.sigmas, max_age=round(fps * _TRACK_SECONDS))
             self._smoother = OneEuroSmoother(fps=fps) if self._smooth else None
-        numbers = self._tracker.update(people.keypoints, people.keypoint_scores)
-        keypoints = people.keypoints
-        if self._smoother is not None:
-            keypoints = self._smoother.update(numbers, keypoints, people.keypoint_scores)
+        for _ in range(frame.index - self._next_index):
+            self._update(people.keypoints[:0], people.keypoint_scores[:0])
+        self._next_index = frame.index + 1
+        keypoints, numbers = self._update(people.keypoints, people.keypoint_scores)
         return replace(people, keypoints=keypoints, track_ids=numbers)
+
+    def _update(self, keypoints: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the keypoints (N, K, 2) of the next frame, smoothed where that is asked for, and the people's numbers (N,)."""
+        numbers = self._tracker.update(keypoints, scores)
+        return keypoints if self._smoother is None else self._smoother.update(numbers, keypoints, scores), numbers
 
 
 def image_ids(sources: Sequence[Source]) -> dict[str, int]:

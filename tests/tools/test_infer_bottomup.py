@@ -195,6 +195,17 @@ def test_numbers_begin_anew_with_each_video(project: Path) -> None:
     assert numbers == {'one.avi': {0, 1}, 'two.avi': {0, 1}, **{f'frames/f{i}.png': {0} for i in range(3)}}
 
 
+def test_frames_that_are_left_out_take_time(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 25 frames per second: a person keeps the number over half a second that cannot be decoded, not over two."""
+    model = init_model(project / 'config.py', project / 'weights.pth')
+    walk(project / 'in' / 'clip.avi', frames=2, fps=25)
+    (source,) = find_sources([project / 'in'])
+    indices = (0, 1, 2, 15, 16, 66, 67)
+    monkeypatch.setattr(type(source), 'frames', lambda self: (Frame(f'clip.avi#{i}', spots((60, 30)), i) for i in indices))
+    infer_files(model, [source], project / 'out', track=True, smooth=True, with_pictures=False)
+    assert [entry['track_id'] for entry in results(project)] == [0, 0, 0, 0, 0, 1, 1]
+
+
 def test_a_scratched_video_keeps_its_time(project: Path) -> None:
     content = bytearray(walk(project / 'clip.avi', frames=10).read_bytes())
     first = content.index(b'movi')
