@@ -25,19 +25,26 @@ def test_the_config_of_vgg16bn_has_the_keys_of_the_reference(shared: Path) -> No
     Reference.load(shared, 'pose_vgg16bn_256x192').check_keys(model)
 
 
-@pytest.mark.parametrize('depth', [11, 13, 16, 19])
+@pytest.mark.parametrize(('depth', 'letter'), [(11, 'A'), (13, 'B'), (16, 'D'), (19, 'E')])
 @pytest.mark.parametrize('with_norm', [False, True])
-def test_weights_and_outputs_are_torchvisions(depth: int, with_norm: bool, torchvision_file: Callable[..., None]) -> None:
+def test_weights_and_outputs_are_torchvisions(
+    depth: int, letter: str, with_norm: bool, torchvision_file: Callable[..., None]
+) -> None:
+    """Its layers of the paper's columns, an eighth as wide; its classifier is of no use here."""
     name = f'vgg{depth}_bn' if with_norm else f'vgg{depth}'
-    theirs = getattr(torchvision.models, name)(num_classes=1).eval()
-    theirs.classifier = nn.Linear(1, 1)  # its 120 million weights are of no use here
-
+    columns = [width if width == 'M' else width // 8 for width in torchvision.models.vgg.cfgs[letter]]
+    layers = torchvision.models.vgg.make_layers(columns, batch_norm=with_norm).eval()
+    for key, value in layers.state_dict().items():
+        if 'running' in key:
+            nn.init.uniform_(value, 0.5, 1.5)
+    theirs = nn.ModuleDict(dict(features=layers, classifier=nn.Linear(1, 1)))
     torchvision_file(torchvision_url(name).rpartition('/')[2], theirs.state_dict())
-    ours = VGG(depth, with_norm=with_norm, init_cfg=dict(type='Pretrained', checkpoint=f'torchvision://{name}')).eval()
+    init_cfg = dict(type='Pretrained', checkpoint=f'torchvision://{name}')
+    ours = VGG(depth, base_channels=8, with_norm=with_norm, init_cfg=init_cfg).eval()
     ours.init_weights()
     x = torch.randn(1, 3, 64, 32)
     with torch.no_grad():
-        torch.testing.assert_close(ours(x)[0], theirs.features(x))
+        torch.testing.assert_close(ours(x)[0], layers(x))
 
 
 def test_own_weights_are_not_renamed(tmp_path: Path) -> None:
