@@ -183,6 +183,8 @@ def test_wrong_arguments(kind: str) -> None:
         build(kind, meta='coco17')
     with pytest.raises(ValueError, match=rf'{kind}: `codec` must make labels, as SimCCCodec does, got HeatmapCodec\('):
         build(kind, codec=dict(type='HeatmapCodec', input_size=(48, 64), heatmap_size=(12, 16)))
+    with pytest.raises(ConfigError, match=rf'{kind}: the network gives labels of .* \(2, 4\) .* \(2, 3\); check `meta`'):
+        build(kind, out_channels=4).loss((torch.rand(2, 8, 8, 6),), two_people())
     with pytest.raises(ConfigError, match=f'{kind}: its linear layers read maps of .* Set `in_featuremap_size`'):
         build(kind)((torch.rand(1, 8, 4, 6),))
 

@@ -69,12 +69,17 @@ class CoordinateClassificationHead(BaseModule):
             data_samples: one instance per image, with `keypoints_input` (M, K, 2) in input px and `keypoints_visible` (M, K).
 
         Raises:
-            ValueError: the maps do not fit the instances.
+            ConfigError: the data have another number of keypoints.
         """
         x, y = self.forward(feats)
         pred = (x.float(), y.float())  # small differences of logarithms: not in bfloat16
         keypoints, visible = data_samples.keypoints_input, data_samples.keypoints_visible
         target, weight = self.codec.encode(keypoints[:, None], visible[:, None])
+        if x.shape[:2] != weight.shape:
+            raise ConfigError(
+                f'{type(self).__name__}: the network gives labels of (B, K) = {tuple(x.shape[:2])} keypoints, the targets are of '
+                f'{tuple(weight.shape)}; check `meta` and `out_channels`.'
+            )
         return {'loss_kpt': self.loss_module(pred, target, weight), 'acc_pose': simcc_accuracy(pred, target, weight)}
 
     def predict(self, feats: Sequence[Tensor], data_samples: SampleBatch | None = None) -> tuple[Tensor, Tensor]:
