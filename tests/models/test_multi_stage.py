@@ -245,13 +245,13 @@ def test_a_stage_of_mspn_adds_the_skips_of_the_one_before() -> None:
 
 
 def test_mspn_loads_a_resnet_into_every_stage(tmp_path: Path) -> None:
-    resnet = ResNet(50)
+    resnet = ResNet(50, stem_channels=8, base_channels=8)
     resnet.init_weights()
     with torch.no_grad():
         resnet.layer2[0].downsample[1].bias.fill_(7)
     torch.save(resnet.state_dict(), tmp_path / 'resnet50.pth')
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'resnet50.pth'))
-    backbone = MSPN(num_stages=2, num_blocks=(3, 4, 6, 3), init_cfg=init_cfg)
+    backbone = MSPN(num_stages=2, num_blocks=(3, 4, 6, 3), unit_channels=8, res_top_channels=8, init_cfg=init_cfg)
     backbone.init_weights()
     assert torch.equal(backbone.top.top[0].conv.weight, resnet.conv1.weight)
     for stage in backbone.multi_stage_mspn:
