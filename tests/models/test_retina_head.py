@@ -135,7 +135,7 @@ def test_boxes_of_which_nothing_is_left_are_no_objects(head: str, monkeypatch: p
     cfg = dict(head_cfg(), in_channels=4, feat_channels=4)
     if head == 'CenterNetHead':
         losses = {f'loss_{name}': dict(type='L1Loss') for name in ('center_heatmap', 'wh', 'offset')}
-        cfg = dict(type=head, in_channels=4, feat_channels=4, **losses)
+        cfg = dict(type=head, in_channels=4, feat_channels=4, stride=16, **losses)
     backbone = dict(type='ResNet', depth=18, stem_channels=4, base_channels=4, out_indices=(1, 2))
     neck = dict(type='FPN', in_channels=(8, 16), out_channels=4, num_outs=2)
     model = MODELS.build(dict(type='SingleStageDetector', meta=dict(classes=['a']), backbone=backbone, neck=neck, bbox_head=cfg))

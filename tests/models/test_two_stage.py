@@ -8,6 +8,7 @@ import pytest
 import torch
 from pycocotools import mask as mask_tools
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.estimators.two_stage import TwoStageDetector
 from mmpose_lite.models.estimators.views import ViewOptions, views
 from mmpose_lite.ops.nms import Detections
@@ -272,6 +273,40 @@ def test_modes_and_errors() -> None:
             build(test_cfg=dict(scales=(1.0, 2.0), valid_ranges=ranges))
     with pytest.raises(ValueError, match="mode 'loss' needs `data_samples`"):
         model(torch.randn(1, 3, 64, 64), mode='loss')
+
+
+def test_parts_that_do_not_fit() -> None:
+    parts = config()
+    rpn, roi = parts['rpn_head'], parts['roi_head']
+    with pytest.raises(ValueError, match=r'StandardRoIHead: `bbox_head.num_classes` must be the 2 classes of all, got 80; leave'):
+        build(roi_args=dict(bbox_head=dict(roi['bbox_head'], num_classes=80)))
+    masks = mask_parts()
+    with pytest.raises(ValueError, match=r'StandardRoIHead: `mask_head.num_classes` must be the 2 classes of all, got 3'):
+        build(roi_args=masks | dict(mask_head=dict(masks['mask_head'], num_classes=3)))
+    with pytest.raises(ValueError, match=r'TwoStageDetector: `roi_head.num_classes` must be the 2 classes of `meta`.* got 3'):
+        build(roi_args=dict(num_classes=3))
+    with pytest.raises(
+        ValueError, match='TwoStageDetector: `rpn_head` must be a head with `proposals`, which StandardRoIHead has'
+    ):
+        MODELS.build(dict(parts, rpn_head=dict(roi, num_classes=2)))
+    with pytest.raises(ConfigError, match='a `mask_head` learns from masks, and the batch has none: set `with_masks=True`'):
+        build(roi_args=masks)(torch.randn(2, 3, 64, 64), batch(), mode='loss')
+    more = dict(roi['bbox_roi_extractor'], featmap_strides=(4, 8, 16, 32, 64))
+    with pytest.raises(
+        ValueError, match=r'SingleRoIExtractor: `featmap_strides` must be of the 4 maps at most, got \(4, 8, 16, 32'
+    ):
+        build(roi_args=dict(bbox_roi_extractor=more))(torch.randn(2, 3, 64, 64), batch(), mode='loss')
+    for name, wrong in (
+        ('RPNHead', dict(rpn_head=dict(rpn, anchor_generator=dict(rpn['anchor_generator'], strides=(8, 16, 32, 64))))),
+        ('SingleRoIExtractor', dict(roi_head=dict(roi, bbox_roi_extractor=dict(more, featmap_strides=(8, 16, 32))))),
+    ):
+        model = MODELS.build(dict(parts, **wrong)).eval()
+        message = (
+            rf'{name}: the strides \(8, 16, 32.* do not fit: the map of 8 px has 16 cells along 64 px of the input.*\(4, 8, 16'
+        )
+        for mode in ('loss', 'predict'):
+            with pytest.raises(ConfigError, match=message):
+                model(torch.randn(2, 3, 64, 64), batch(), mode=mode)
 
 
 def test_it_learns_one_image_by_heart() -> None:

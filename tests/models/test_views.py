@@ -12,11 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.estimators.single_stage import SingleStageDetector
 from mmpose_lite.models.estimators.views import ViewOptions, joined, views
 from mmpose_lite.ops.boxes import boxes_to_image
 from mmpose_lite.registry import MODELS
 from tests.det_batches import det_batch
+from tests.models import test_two_stage as two_stage
 
 SIZE = (128, 64)  # (w, h) px
 STRIDE = 8
@@ -150,6 +152,35 @@ def test_wrong_options_are_named() -> None:
         detector('FCOSHead', test_cfg=dict(flip=True))
     with pytest.raises(ValueError, match=r'SingleStageDetector: `test_cfg.valid_ranges` needs .* for each of the 2 scales'):
         detector('FCOSHead', test_cfg=dict(scales=(1.0, 2.0), valid_ranges=[(0, 80)]))
+
+
+@pytest.mark.parametrize(
+    ('head', 'args'),
+    [
+        ('FCOSHead', dict(strides=(16,))),
+        ('CenterNetHead', dict(stride=4)),
+        ('RetinaHead', dict(anchor_generator=dict(HEADS['RetinaHead']['anchor_generator'], strides=(4,)))),
+    ],
+)
+def test_strides_that_are_not_those_of_the_maps(head: str, args: dict[str, Any]) -> None:
+    cfg = dict(HEADS[head], type=head, in_channels=8, nms=NMS) | args
+    model = MODELS.build(dict(type='SingleStageDetector', backbone=BACKBONE, bbox_head=cfg, meta=dict(classes=['a'])))
+    with pytest.raises(ConfigError, match=rf'{head}: the strides .* do not fit: the map of \d+ px has 8 cells .* strides \(8,\)'):
+        model(picture(1))
+
+
+def test_heads_that_do_not_find_objects_of_the_classes() -> None:
+    model = dict(type='SingleStageDetector', backbone=BACKBONE, meta=dict(classes=['a']))
+    wrong = dict(HEADS['FCOSHead'], type='FCOSHead', in_channels=8, nms=NMS, num_classes=80)
+    with pytest.raises(
+        ValueError, match=r'SingleStageDetector: `bbox_head.num_classes` must be the 1 classes of `meta`.* got 80'
+    ):
+        MODELS.build(dict(model, bbox_head=wrong))
+    proposing = two_stage.config()['rpn_head']
+    with pytest.raises(
+        ValueError, match='SingleStageDetector: `bbox_head` must be a head with `candidates`, which RPNHead has not'
+    ):
+        MODELS.build(dict(model, bbox_head=proposing))
 
 
 def test_views_of_a_head_that_suppresses_nothing_are_refused() -> None:

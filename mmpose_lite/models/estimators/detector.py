@@ -9,8 +9,9 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.base import BaseModel
-from mmpose_lite.models.estimators.views import Found, Look, View, ViewOptions, joined, views
+from mmpose_lite.models.estimators.views import SIZE_FACTOR, Found, Look, View, ViewOptions, joined, views
 from mmpose_lite.models.necks import build_neck
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import BACKBONES, PREPROCESSORS
@@ -68,6 +69,18 @@ class Detector(BaseModel):
     def look(self, view: View) -> Look:
         """Return what is found in a view, before suppression."""
 
+    def check_head(self, key: str, head: nn.Module, *methods: str) -> None:
+        """Raise ValueError unless the head of a config key has these methods, and the classes of `meta` if it has any."""
+        name, wanted = type(self).__name__, self.class_meta.num_classes
+        missing = [method for method in methods if not hasattr(head, method)]
+        if missing:
+            raise ValueError(f'{name}: `{key}` must be a head with `{missing[0]}`, which {type(head).__name__} has not.')
+        if getattr(head, 'num_classes', wanted) != wanted:
+            raise ValueError(
+                f'{name}: `{key}.num_classes` must be the {wanted} classes of `meta` ({self.class_meta.name}), got '
+                f'{head.num_classes}; leave it out, and it is.'
+            )
+
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Return what the heads read: maps of (B, 3, H, W) normalised inputs, finest first."""
         feats = self.backbone(inputs)
@@ -93,8 +106,32 @@ class Detector(BaseModel):
         if mode == 'predict':
             return self._predict(inputs, data_samples)
         feats = self.extract_feat(inputs)
-        raw = self.dense_head(feats)
+        raw = self.dense_maps(inputs, feats)
         return raw if mode == 'tensor' else self.losses(feats, raw, data_samples)
+
+    def dense_maps(self, inputs: Tensor, feats: Sequence[Tensor]) -> Any:
+        """Return what `dense_head` makes of the maps of the inputs.
+
+        Raises:
+            ConfigError: the strides that the head was built for are not those of the maps.
+        """
+        raw = self.dense_head(feats)
+        self.check_strides(type(self.dense_head).__name__, getattr(self.dense_head, 'strides', ()), raw[0], inputs)
+        return raw
+
+    def check_strides(self, owner: str, strides: Sequence[float], maps: Sequence[Tensor], inputs: Tensor) -> None:
+        """Raise ConfigError where maps (B, C, h, w) of inputs (B, 3, H, W) cannot have these strides: boxes would be elsewhere.
+
+        Strided layers round sides up or down, and enlarged maps are as far off as the coarsest was.
+        """
+        for x, stride in zip(maps, strides):
+            for cells, side in zip(x.shape[2:], inputs.shape[2:]):
+                if not side - stride < cells * stride < side + max(stride, SIZE_FACTOR):
+                    raise ConfigError(
+                        f'{owner}: the strides {tuple(strides)} px do not fit: the map of {stride} px has {cells} cells along '
+                        f'{side} px of the input. The maps of the backbone have the strides '
+                        f'{getattr(self.backbone, "strides", "that it knows")}.'
+                    )
 
     @torch.no_grad()
     def candidates(self, inputs: Tensor, data_samples: SampleBatch) -> list[Found]:

@@ -24,7 +24,8 @@ class SingleStageDetector(Detector):
         test_cfg: `scales`, `flip_test` and `valid_ranges`.
 
     Raises:
-        ValueError: `test_cfg` has an unknown key or value, or asks for several views of a head that suppresses nothing.
+        ValueError: `test_cfg` has an unknown key or value, or asks for several views of a head that suppresses nothing; the head
+            proposes only, or has not the classes of `meta`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class SingleStageDetector(Detector):
     ) -> None:
         super().__init__(backbone, meta=meta, neck=neck, data_preprocessor=data_preprocessor, test_cfg=test_cfg)
         self.bbox_head = HEADS.build(bbox_head, num_classes=self.class_meta.num_classes)
+        self.check_head('bbox_head', self.bbox_head, 'candidates')
         if self.test_views.count > 1 and self.bbox_head.nms is None:
             raise ValueError(
                 f'SingleStageDetector: `test_cfg` asks for {self.test_views.count} views, in each of which an object is found; '
@@ -61,5 +63,5 @@ class SingleStageDetector(Detector):
 
     def look(self, view: View) -> Look:
         """Return what is found in a view, before suppression."""
-        raw = self.bbox_head(self.extract_feat(view.inputs))
+        raw = self.dense_maps(view.inputs, self.extract_feat(view.inputs))
         return Look(view, self.bbox_head.candidates(raw, view.data_samples))

@@ -32,7 +32,8 @@ class TwoStageDetector(Detector):
         test_cfg: `scales`, `flip_test` and `valid_ranges`.
 
     Raises:
-        ValueError: `test_cfg` has an unknown key or value.
+        ValueError: `test_cfg` has an unknown key or value, or a head does not propose, does not find, or has not the classes of
+            `meta`.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class TwoStageDetector(Detector):
         super().__init__(backbone, meta=meta, neck=neck, data_preprocessor=data_preprocessor, test_cfg=test_cfg)
         self.rpn_head = HEADS.build(rpn_head)
         self.roi_head = HEADS.build(roi_head, num_classes=self.class_meta.num_classes)
+        self.check_head('rpn_head', self.rpn_head, 'proposals')
+        self.check_head('roi_head', self.roi_head, 'candidates')
 
     @property
     def dense_head(self) -> nn.Module:
@@ -60,6 +63,13 @@ class TwoStageDetector(Detector):
         """The head on the proposals."""
         return self.roi_head
 
+    def dense_maps(self, inputs: Tensor, feats: Sequence[Tensor]) -> Any:
+        """Return what `rpn_head` makes of the maps of the inputs; see `Detector`, here of the strides of both heads."""
+        extractors = getattr(self.roi_head, 'bbox_roi_extractor', ())
+        for extractor in extractors if isinstance(extractors, nn.ModuleList) else [extractors]:
+            self.check_strides(type(extractor).__name__, extractor.featmap_strides, feats, inputs)
+        return super().dense_maps(inputs, feats)
+
     def losses(self, feats: Sequence[Tensor], raw: Any, data_samples: SampleBatch) -> dict[str, Tensor]:
         """Return the losses of both stages by name."""
         losses = self.rpn_head.loss(raw, data_samples)
@@ -69,7 +79,7 @@ class TwoStageDetector(Detector):
     def look(self, view: View) -> Look:
         """Return what is found in a view, before suppression."""
         feats = self.extract_feat(view.inputs)
-        proposals = self.rpn_head.proposals(self.rpn_head(feats), view.data_samples, training=False)
+        proposals = self.rpn_head.proposals(self.dense_maps(view.inputs, feats), view.data_samples, training=False)
         feats = self.roi_head.extend(feats)
         found = self.roi_head.candidates(feats, [p.boxes for p in proposals], view.data_samples)
         return Look(view, found, feats if self.roi_head.with_mask else ())

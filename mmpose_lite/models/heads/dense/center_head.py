@@ -134,6 +134,11 @@ class CenterNetHead(BaseModule):
         self.wh_head = self._branch(in_channels, feat_channels, 2)
         self.offset_head = self._branch(in_channels, feat_channels, 2)
 
+    @property
+    def strides(self) -> tuple[int]:
+        """Of the map, px."""
+        return (self.stride,)
+
     @staticmethod
     def _branch(in_channels: int, feat_channels: int, out_channels: int) -> nn.Sequential:
         conv = nn.Conv2d(in_channels, feat_channels, 3, padding=1)

@@ -99,6 +99,11 @@ class RetinaHead(BaseModule):
         self.retina_cls = nn.Conv2d(last, A * num_classes, 3, padding=1)
         self.retina_reg = nn.Conv2d(last, A * 4, 3, padding=1)
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the maps, px."""
+        return self.anchor_generator.strides
+
     def init_weights(self) -> None:
         """Set normal initial values with a standard deviation of 0.01; biases 0, but all classes start unlikely."""
         init_dense(self, self.retina_cls)

@@ -113,6 +113,11 @@ class RPNHead(BaseModule):
         self.rpn_cls = nn.Conv2d(feat_channels, A, 1)
         self.rpn_reg = nn.Conv2d(feat_channels, A * 4, 1)
 
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the maps, px."""
+        return self.anchor_generator.strides
+
     def init_weights(self) -> None:
         """Set normal initial values with a standard deviation of 0.01; biases 0."""
         for conv in (self.rpn_conv, self.rpn_cls, self.rpn_reg):

@@ -16,8 +16,8 @@ BRANCHES = dict(pred_ious='with_iou_branch', variances='with_variance', densitie
 
 
 class RoIHead(BaseModule):
-    """A subclass writes `loss`, `candidates` and, with a mask head, `masks`; it calls `check_nms` and
-    `check_sampler` when it has its box heads.
+    """A subclass writes `loss`, `candidates` and, with a mask head, `masks`; it calls `check_nms`,
+    `check_sampler` and `check_classes` when it has its heads.
 
     Args:
         num_classes: C, without the background.
@@ -35,6 +35,14 @@ class RoIHead(BaseModule):
         self.nms = NMS.build(nms, max_num=max_per_img)
         self.score_thr = score_thr
         self.mask_thr_binary = mask_thr_binary
+
+    def check_classes(self, key: str, head: nn.Module) -> None:
+        """Raise ValueError if the head of a config key has other classes."""
+        if getattr(head, 'num_classes', self.num_classes) != self.num_classes:
+            raise ValueError(
+                f'{type(self).__name__}: `{key}.num_classes` must be the {self.num_classes} classes of all, got '
+                f'{head.num_classes}; leave it out, and it is.'
+            )
 
     def check_nms(self, extras: Sequence[str]) -> None:
         """Raise ValueError if the suppression needs what is not among the extras that the box head predicts."""

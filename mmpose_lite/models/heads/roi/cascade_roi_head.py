@@ -49,7 +49,7 @@ class CascadeRoIHead(RoIHead):
 
     Raises:
         ValueError: there is not one entry for each stage, the suppression needs what the last box head does not predict, or a
-            sampler what the loss of its box head does not give.
+            sampler what the loss of its box head does not give, or a head has other classes.
     """
 
     def __init__(
@@ -88,6 +88,9 @@ class CascadeRoIHead(RoIHead):
             self.mask_head = ModuleList(HEADS.build(c, num_classes=num_classes) for c in of_stages('mask_head', mask_head))
         self.assigners = [ASSIGNERS.build(c) for c in of_stages('assigner', assigner)]
         self.samplers = [BOX_SAMPLERS.build(c) for c in of_stages('sampler', sampler)]
+        for key in ('bbox_head', 'mask_head')[: 1 + self.with_mask]:
+            for head in getattr(self, key):
+                self.check_classes(key, head)
         self.check_nms(self.bbox_head[-1].extras)
         for of_stage, head in zip(self.samplers, self.bbox_head):
             self.check_sampler(of_stage, head)

@@ -71,8 +71,12 @@ class SingleRoIExtractor(BaseModule):
             rois: (R, 5), the index of the image and the box xyxy in px.
 
         Raises:
-            ValueError: the features have not `out_channels`.
+            ValueError: there are fewer maps than `featmap_strides`, or the features have not `out_channels`.
         """
+        if len(feats) < len(self.roi_layers):
+            raise ValueError(
+                f'SingleRoIExtractor: `featmap_strides` must be of the {len(feats)} maps at most, got {self.featmap_strides}.'
+            )
         pooled = self._pooled(feats, rois)
         if self.out_channels is not None and pooled.shape[1] != self.out_channels:
             raise ValueError(

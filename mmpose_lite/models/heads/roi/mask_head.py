@@ -54,6 +54,7 @@ class FCNMaskHead(BaseModule):
                 f'FCNMaskHead: `with_conv_res` needs `in_channels` equal to `conv_out_channels`, got {in_channels} and '
                 f'{conv_out_channels}.'
             )
+        self.num_classes = num_classes
         self.class_agnostic = class_agnostic
         self.loss_mask = LOSSES.build(loss_mask)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.heads.roi.sampling import RoISample
 from mmpose_lite.ops.masks import unpack_masks
 from mmpose_lite.structures import SampleBatch
@@ -36,6 +37,15 @@ def mask_targets(data_samples: SampleBatch, sample: RoISample, size: tuple[int, 
 
 
 def mask_loss(head: Any, logits: Tensor, sample: RoISample, data_samples: SampleBatch) -> dict[str, Tensor]:
-    """Return the losses of a mask head, for the logits (R, C, h, w) of the RoIs of a sample."""
+    """Return the losses of a mask head, for the logits (R, C, h, w) of the RoIs of a sample.
+
+    Raises:
+        ConfigError: the batch has no masks.
+    """
+    if 'masks' not in data_samples:
+        raise ConfigError(
+            'a `mask_head` learns from masks, and the batch has none: set `with_masks=True` on the dataset, and put LoadMasks '
+            'behind LoadImage in its pipeline.'
+        )
     targets = mask_targets(data_samples, sample, tuple(logits.shape[2:]))
     return head.loss(logits, targets, sample.gt_labels, sample.is_positive)

@@ -38,7 +38,8 @@ class StandardRoIHead(RoIHead):
         mask_thr_binary: probability from which a pixel belongs to an object.
 
     Raises:
-        ValueError: the suppression needs what the box head does not predict, or the sampler what its loss does not give.
+        ValueError: the suppression needs what the box head does not predict, the sampler what its loss does not give, or a head
+            has other classes.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class StandardRoIHead(RoIHead):
             self.mask_head = HEADS.build(mask_head, num_classes=num_classes)
         self.assigner = ASSIGNERS.build(assigner)
         self.sampler = BOX_SAMPLERS.build(sampler)
+        for key in ('bbox_head', 'mask_head')[: 1 + self.with_mask]:
+            self.check_classes(key, getattr(self, key))
         self.check_nms(self.bbox_head.extras)
         self.check_sampler(self.sampler, self.bbox_head)
 
