@@ -207,6 +207,21 @@ def test_skips_begin_as_fcn_32s() -> None:
     assert not any('deconvs' in key for key in bilinear.state_dict())
 
 
+@pytest.mark.parametrize('sizes', [((13, 13), (7, 7)), ((12, 14), (6, 7)), ((13, 15), (6, 7))])  # (h, w); the last rounds down
+def test_doubled_scores_stay_where_they_are(sizes: tuple[tuple[int, int], ...]) -> None:
+    """Scores that are the place of their cell's centre in px remain so, up to the border, where a cell has no neighbour."""
+    head = build('FCNSkipHead', in_channels=(8, 16), in_index=(0, 1), dropout_ratio=0).eval()
+    head.init_weights()
+    finer, coarse = sizes
+    places = torch.arange(coarse[1], dtype=torch.float32) * 32 + 16
+    head.features = lambda feats: feats[-1]
+    head.conv_seg = nn.Identity()
+    scores = head((torch.zeros(1, 8, *finer), places.expand(1, 3, *coarse)))
+    expected = torch.arange(finer[1], dtype=torch.float32) * 16 + 8
+    assert scores.shape[2:] == finer
+    torch.testing.assert_close(scores[0, 0, 1:-2, 1:-2], expected[1:-2].expand(finer[0] - 3, -1))
+
+
 @pytest.mark.parametrize('upsample', ['bilinear', 'deconv'])
 @pytest.mark.parametrize(('index', 'stride'), [((2,), 32), ((1, 2), 16), ((0, 1, 2), 8)])
 def test_fcn_32s_16s_and_8s(index: tuple[int, ...], stride: int, upsample: str) -> None:
