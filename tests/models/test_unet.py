@@ -119,6 +119,19 @@ def test_bilinear_layers_enlarge_then_convolve(kernel_size: int) -> None:
     torch.testing.assert_close(layer(x, (8, 12)), layer.interp_upsample(enlarged))
 
 
+@pytest.mark.parametrize('kind', ['InterpConv', 'DeconvModule'])
+def test_odd_sizes_move_nothing(kind: str) -> None:
+    """Half of 9 is 4, or 5 with a strided convolution: the doubled map lacks its last row, or has one too many."""
+    layer = LAYERS.build(dict(type=kind, in_channels=3, out_channels=5)).eval()
+    x = torch.rand(2, 3, 4, 6)
+    doubled = layer(x, (8, 12))
+    longer, shorter = layer(x, (9, 13)), layer(x, (7, 11))
+    torch.testing.assert_close(longer[:, :, :8, :12], doubled)
+    torch.testing.assert_close(longer[:, :, 8], longer[:, :, 7])
+    torch.testing.assert_close(longer[..., 12], longer[..., 11])
+    torch.testing.assert_close(shorter, doubled[:, :, :7, :11])
+
+
 def test_a_strided_stem_makes_all_maps_smaller() -> None:
     model = unetpp(stem_stride=2).eval()
     maps = model(torch.rand(1, 3, 30, 49))

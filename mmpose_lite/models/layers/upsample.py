@@ -14,8 +14,22 @@ from mmpose_lite.registry import LAYERS
 
 
 def fit(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return (B, C, *size) of (B, C, h, w), bilinear; the map itself where it has that size already. `size` is (h, w)."""
-    return x if x.shape[2:] == tuple(size) else functional.interpolate(x, size=tuple(size), mode='bilinear')
+    """Return (B, C, *size) of a doubled map (B, C, h, w); `size` is (h, w).
+
+    Halves of odd numbers are rounded, so it may be a cell larger or smaller: it is cut, or its last cells are repeated, and what
+    it says stays where it is. Other maps are resized, bilinear.
+    """
+    h, w = size
+    if max(abs(x.shape[2] - h), abs(x.shape[3] - w)) > 1:
+        return functional.interpolate(x, size=(h, w), mode='bilinear')
+    x = x[:, :, :h, :w]
+    missing = (0, w - x.shape[3], 0, h - x.shape[2])
+    return functional.pad(x, missing, mode='replicate') if any(missing) else x
+
+
+def _doubled(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return (B, C, *size), bilinear, of (B, C, h, w); see `fit`."""
+    return fit(functional.interpolate(x, scale_factor=2.0, mode='bilinear'), size)
 
 
 def in_format_of(like: Tensor, x: Tensor) -> Tensor:
@@ -47,11 +61,11 @@ class InterpConv(nn.Module):
         self.is_pointwise = kernel_size == 1
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        """Return (B, out_channels, *size); `size` is (h, w)."""
+        """Return (B, out_channels, *size); `size` is (h, w), twice that of `x`, or one more or less."""
         layer = self.interp_upsample[1]
         if self.is_pointwise:  # enlarging and a 1x1 convolution commute: this order has a quarter of the cells to convolve
-            return layer.finish(fit(layer.conv(x), size))
-        return layer(fit(x, size))
+            return layer.finish(_doubled(layer.conv(x), size))
+        return layer(_doubled(x, size))
 
 
 @LAYERS.register_module()
@@ -78,5 +92,5 @@ class DeconvModule(nn.Module):
         self.deconv_upsamping = nn.Sequential(deconv, build_norm_layer(norm_cfg, out_channels)[1], nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        """Return (B, out_channels, *size); `size` is (h, w), twice that of `x` or one more."""
+        """Return (B, out_channels, *size); `size` is (h, w), twice that of `x`, or one more or less."""
         return fit(self.deconv_upsamping(x), size)

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmpose_lite.models.heads.seg.decode_head import DecodeHead, Losses, resize
 from mmpose_lite.models.layers.conv_module import ConvModule
+from mmpose_lite.models.layers.upsample import fit
 from mmpose_lite.registry import HEADS
 from mmpose_lite.structures.class_meta import IGNORE_INDEX
 
@@ -206,18 +206,6 @@ class FCNSkipHead(DecodeHead):
         for number in reversed(range(len(self.skips))):
             finer = self.skips[number](feats[self.skip_index[number]])
             if self.deconvs:
-                scores = _as_large(self.deconvs[number](scores), finer.shape[2:])
+                scores = fit(self.deconvs[number](scores), finer.shape[2:])
             scores = finer + resize(scores, finer.shape[2:], align_corners=self.align_corners)
         return scores
-
-
-def _as_large(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return (B, C, *size) of a doubled map (B, C, h, w) that is a cell larger or smaller, as halves of odd numbers are rounded.
-
-    Cells stay where they are: what is beyond is cut off, what is missing repeats the last one. Other maps are returned as given.
-    """
-    h, w = size
-    if max(abs(x.shape[2] - h), abs(x.shape[3] - w)) > 1:
-        return x
-    x = x[:, :, :h, :w]
-    return functional.pad(x, (0, w - x.shape[3], 0, h - x.shape[2]), mode='replicate')
