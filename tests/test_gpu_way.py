@@ -241,7 +241,7 @@ NETWORKS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
             dict(
                 topdown.MODEL,
                 head=topdown.MODEL['head'] | dict(codec=dict(topdown.CODEC, variant=variant)),
-                test_cfg=dict(flip_test=True, scales=(1, 0.5)),
+                test_cfg=dict(flip_test=True, scales=(1, 0.5), shift_heatmap=variant != 'udp'),
             ),
         )
         for variant in ('msra', 'dark', 'udp')
