@@ -40,6 +40,7 @@ from mmpose_lite.engine.schedulers import resume_scheduler, scheduler_state
 from mmpose_lite.engine.work_dir import latest_checkpoint
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, SCOPE, PathError, Registry, check_arguments
+from mmpose_lite.structures import ClassMeta
 from mmpose_lite.version import __version__
 
 # Sections of mmengine's start-up report that go to the log file only.
@@ -168,6 +169,7 @@ class Runner(MMEngineRunner):
         cfg = dict(copy.deepcopy(dataloader))
         name = next((f'{s}_dataloader' for s in ('train', 'val', 'test') if getattr(self, f'_{s}_dataloader') is dataloader), '')
         dataset = self._build(DATASETS, cfg.pop('dataset'), f'{name}.dataset')
+        _check_classes(self.model, dataset, name)
         sampler = self._build(DATA_SAMPLERS, cfg.pop('sampler'), f'{name}.sampler', dataset=dataset, seed=seed)
         if cfg.get('batch_sampler') is not None:
             given = dict(sampler=sampler, batch_size=cfg.pop('batch_size', 1), drop_last=cfg.pop('drop_last', False))
@@ -399,6 +401,27 @@ class Runner(MMEngineRunner):
         elif self.seed is not None:  # the file holds the state of rank 0 alone; the others start anew from a seed of their own
             torch.manual_seed(self.seed + 1000 * self.rank + meta['iter'])
         self.logger.info(f'resumed {filename} after epoch {meta["epoch"]}, iteration {meta["iter"]}')
+
+
+def _check_classes(model: nn.Module, dataset: Any, name: str) -> None:
+    """Raise ConfigError where the labels of a dataset mean other classes to the model: another number of them, or another order.
+
+    Other names in their place are fine: another file may call them so.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    theirs = (getattr(dataset, 'metainfo', None) or {}).get('class_meta')
+    if theirs is None or not hasattr(model, 'class_meta'):
+        return
+    ours, theirs = model.class_meta, ClassMeta.load(theirs)
+    if ours.num_classes == theirs.num_classes and (ours.classes == theirs.classes or set(ours.classes) != set(theirs.classes)):
+        return
+    said = [
+        f'{m.num_classes} ({m.name}: {", ".join(m.classes[:3])}{" ..." if m.num_classes > 3 else ""})' for m in (ours, theirs)
+    ]
+    raise ConfigError(
+        f'config key `{name}.dataset.meta`: the classes must be those of the model, {said[0]}, got {said[1]}; write `meta` once, '
+        'at the top of the config.'
+    )
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Detection from the command line and from Python: check, train, test, browse, infer, and the chain to poses."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,22 @@ def test_train_and_test(config: Path, tmp_path: Path) -> None:
     assert call('test', config, (work_dir / 'last_checkpoint').read_text(), '--work-dir', tmp_path / 'test', '--out', out) == 0
     assert json.loads(out.read_text())['metrics']['coco/bbox_mAP'] == pytest.approx(validation['coco/bbox_mAP'])
     assert (tmp_path / 'test' / 'precision_recall_test_bbox.png').is_file()
+
+
+@pytest.mark.parametrize(
+    ('classes', 'said'),
+    [(['box', 'disc', 'ring'], r'3 \(custom: box, disc, ring\)'), (['disc', 'box'], r'2 \(custom: disc, box\)')],
+)
+def test_labels_mean_the_same_to_model_and_data(
+    config: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture, classes: list[str], said: str
+) -> None:
+    config.write_text(
+        f'{config.read_text()}\ntest_dataloader = dict(val_dataloader, dataset=dict(val_dataloader["dataset"], '
+        f'meta=dict(classes={classes})))\n'
+    )
+    assert call('test', config, checkpoint, '--work-dir', tmp_path / 'test') == 2
+    wanted = rf'`test_dataloader.dataset.meta`: the classes must be those of the model, 2 \(shapes: box, disc\), got {said}'
+    assert re.search(wanted, capsys.readouterr().err)
 
 
 def test_pictures_have_the_colours_of_mistakes(config: Path, checkpoint: Path, tmp_path: Path) -> None:
