@@ -63,6 +63,19 @@ def test_the_root_imports_nothing_heavy() -> None:
     assert run(f'import mmpose_lite, sys; print([name for name in {heavy!r} if name in sys.modules])').strip() == '[]'
 
 
+def test_what_few_parts_need_is_imported_by_those() -> None:
+    """Every command starts a third sooner without them: torchvision alone brings torch._dynamo."""
+    code = """
+import sys
+from mmpose_lite.apis import browse, check, infer, train
+from mmpose_lite.registry import ALL
+for registry in ALL:
+    registry.import_from_location()
+print([name for name in ('matplotlib', 'scipy', 'torch._dynamo', 'torchvision') if name in sys.modules])
+"""
+    assert run(code).strip() == '[]'
+
+
 def test_the_root_has_a_version() -> None:
     from importlib.metadata import PackageNotFoundError, version
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from mmpose_lite.ops.oks import oks
 
@@ -106,6 +105,8 @@ class OksTracker:
 
     def _pairs(self, keypoints: np.ndarray, found: np.ndarray) -> list[tuple[_Track, int]]:
         """Return tracks with the rows of `keypoints` (N, K, 2) that go on with them."""
+        from scipy.optimize import linear_sum_assignment
+
         if not self._tracks or not len(keypoints):
             return []
         expected = np.stack([track.expected() for track in self._tracks])

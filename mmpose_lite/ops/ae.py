@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
@@ -98,6 +97,8 @@ def group_by_tags(
         tag_thr: tags of one person must be nearer to their mean.
         max_people: once there are so many, no new ones are started.
     """
+    from scipy.optimize import linear_sum_assignment
+
     K, _, L = tags.shape
     members = np.full((max_people, K), -1)
     tag_sums, counts, N = np.zeros((max_people, L)), np.zeros((max_people, 1)), 0

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
@@ -75,6 +74,8 @@ class _WeightedSums(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        from scipy.sparse import csr_matrix
+
         cells, weights, offsets = (tensor.numpy() for tensor in ctx.saved_tensors)
         by_row = csr_matrix((weights, cells, offsets), shape=(len(offsets) - 1, ctx.num_rows)).tocsc()  # in linear time
         bins, weights, offsets = (torch.from_numpy(array) for array in (by_row.indices, by_row.data, by_row.indptr))

@@ -2,15 +2,15 @@
 
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from mmpose_lite.visualization.plots import new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Series = dict[str, tuple[list[float], list[float]]]
 
@@ -89,7 +89,7 @@ def draw_curves(entries: Iterable[Mapping[str, Any]], out: str | Path, *, title:
     """
     train, val = collect_series(entries)
     panels = _panels(train, val)
-    figure = Figure(figsize=(7.2 * min(2, len(panels)), 3.6 * math.ceil(len(panels) / 2)), dpi=110, layout='constrained')
+    figure = new_figure(7.2 * min(2, len(panels)), 3.6 * math.ceil(len(panels) / 2))
     axes = figure.subplots(math.ceil(len(panels) / 2), min(2, len(panels)), squeeze=False).ravel()
     last = max((iters[-1] for iters, _ in (*train.values(), *val.values())), default=1.0)
     for axis, (name, curves) in zip(axes, panels.items()):
@@ -99,15 +99,7 @@ def draw_curves(entries: Iterable[Mapping[str, Any]], out: str | Path, *, title:
         axis.set_axis_off()
     if title:
         figure.suptitle(title)
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f'.{out.name}.{os.getpid()}.part')
-    try:
-        figure.savefig(partial, format='png')
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return out
+    return save_figure(figure, out)
 
 
 def _panels(train: Series, val: Series) -> dict[str, Series]:
@@ -127,7 +119,7 @@ def _panels(train: Series, val: Series) -> dict[str, Series]:
     return {name: curves for name, curves in panels.items() if curves} or {'no values logged yet': {}}
 
 
-def _draw_panel(axis: Axes, title: str, curves: Series) -> None:
+def _draw_panel(axis: 'Axes', title: str, curves: Series) -> None:
     drawn = dict(list(curves.items())[:_MAX_CURVES])
     if len(drawn) < len(curves):
         title += f' (the first {len(drawn)} of {len(curves)})'
@@ -139,7 +131,7 @@ def _draw_panel(axis: Axes, title: str, curves: Series) -> None:
         axis.set_yscale('log')
     axis.set_title(title, fontsize=10, loc='left')
     axis.set_xlabel('iteration')
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    axis.locator_params(axis='x', nbins=7, integer=True)
     axis.grid(alpha=0.3, which='both')
     if drawn:
         beside = dict(loc='upper left', bbox_to_anchor=(1.0, 1.02)) if len(drawn) > 4 else {}

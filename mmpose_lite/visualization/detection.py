@@ -6,10 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.figure import Figure
 
 from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.class_tables import hue_color
+from mmpose_lite.visualization.plots import new_figure, save_figure
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK_BGR = (30, 30, 30)
@@ -114,7 +114,7 @@ def draw_precision_recall(precision: np.ndarray, classes: Sequence[str], path: s
         )
     there = [k for k in range(len(classes)) if np.isfinite(precision[:, :, k]).all()]
     recall = np.linspace(0, 1, precision.shape[1])
-    figure = Figure(figsize=(11, 4.6), layout='constrained')
+    figure = new_figure(11, 4.6)
     by_iou, by_class = figure.subplots(1, 2, sharey=True)
     for number in (0, 2, 4, 5, 6, 8):
         curve = precision[number][:, there].mean(axis=1)
@@ -129,10 +129,7 @@ def draw_precision_recall(precision: np.ndarray, classes: Sequence[str], path: s
         axes.legend(loc='best', fontsize='small')
     by_iou.set_ylabel('precision')
     figure.suptitle(title)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+    return save_figure(figure, path)
 
 
 def _lay_over(canvas: np.ndarray, mask: np.ndarray, color: tuple[int, int, int], alpha: float) -> None:

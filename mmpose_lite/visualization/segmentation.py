@@ -6,10 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.figure import Figure
 
 from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.class_meta import IGNORE_INDEX
+from mmpose_lite.visualization.plots import new_figure, save_figure
 
 _IGNORED_BGR = (255, 255, 255)
 _NAMED = 40  # classes: with more of them, numbers and names cannot be read
@@ -62,7 +62,7 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str 
         raise ValueError(f'draw_confusion_matrix: `matrix` must be {(C, C)} for {C} classes, got {matrix.shape}.')
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = min(4 + 0.4 * C, 20)
-    figure = Figure(figsize=(side + 1, side), layout='constrained')
+    figure = new_figure(side + 1, side)
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
     figure.colorbar(picture, ax=axes, label='share of the true class')
@@ -74,7 +74,4 @@ def draw_confusion_matrix(matrix: np.ndarray, classes: Sequence[str], path: str 
             axes.text(
                 j, i, f'{100 * shares[i, j]:.0f}', ha='center', va='center', color='white' if shares[i, j] > 0.5 else 'black'
             )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    return path
+    return save_figure(figure, path)

@@ -1,21 +1,22 @@
 """Random changes of what the network is shown. Keypoints, boxes, masks and image move together."""
 
 # Letters: N instances, K keypoints. Flips follow the pixel rule of structures/keypoint_meta.py: x becomes w - 1 - x.
+from statistics import NormalDist
 from typing import Any
 
 import cv2
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import TRANSFORMS
 
-_P_LOW, _P_HIGH = float(ndtr(-1.0)), float(ndtr(1.0))
+_NORMAL = NormalDist()
+_P_LOW, _P_HIGH = _NORMAL.cdf(-1.0), _NORMAL.cdf(1.0)
 
 
 def truncated_normal(rng: np.random.Generator, size: int) -> np.ndarray:
     """Draw `size` numbers from the standard normal distribution cut to [-1, 1]."""
-    return ndtri(_P_LOW + (_P_HIGH - _P_LOW) * rng.random(size))
+    return np.array([_NORMAL.inv_cdf(_P_LOW + (_P_HIGH - _P_LOW) * p) for p in rng.random(size).tolist()])
 
 
 def check_probability(owner: str, name: str, value: float) -> None:

@@ -4,7 +4,6 @@
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
-from torchvision.ops import deform_conv2d
 
 from mmpose_lite.registry import LAYERS
 
@@ -73,6 +72,8 @@ class DeformConv2d(nn.Module):
             offset: (B, 2 * G * k, H', W') in cells: for each group and tap y, then x.
             mask: (B, G * k, H', W') by which what a tap reads is multiplied; None for 1.
         """
+        from torchvision.ops import deform_conv2d
+
         with torch.autocast(x.device.type, enabled=False):
             out = deform_conv2d(
                 x.to(self.weight.dtype),

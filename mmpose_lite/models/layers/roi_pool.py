@@ -4,7 +4,6 @@
 from collections.abc import Sequence
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
@@ -59,7 +58,9 @@ class RoIAlign(nn.Module):
         dtype = torch.promote_types(feat.dtype, torch.float32)  # half precision would move the boxes
         if feat.device.type == 'cpu':
             return self.pyramid((feat,), rois, rois.new_zeros(len(rois), dtype=torch.int64), (self.spatial_scale,))
-        pooled = torchvision.ops.roi_align(
+        from torchvision.ops import roi_align
+
+        pooled = roi_align(
             feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned
         )
         return pooled.to(feat.dtype)
@@ -100,8 +101,10 @@ class RoIPool(nn.Module):
 
     def forward(self, feat: Tensor, rois: Tensor) -> Tensor:
         """Return (R, C, h, w); arguments as in `RoIAlign.forward`."""
+        from torchvision.ops import roi_pool
+
         dtype = torch.promote_types(feat.dtype, torch.float32)
-        return torchvision.ops.roi_pool(feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale).to(feat.dtype)
+        return roi_pool(feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale).to(feat.dtype)
 
 
 @LAYERS.register_module()
@@ -136,10 +139,10 @@ class PSRoIAlign(nn.Module):
             raise ValueError(
                 f'PSRoIAlign: the channels of the map must be a multiple of the {h} x {w} cells, got {feat.shape[1]}.'
             )
+        from torchvision.ops import ps_roi_align
+
         dtype = torch.promote_types(feat.dtype, torch.float32)
-        pooled = torchvision.ops.ps_roi_align(
-            feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale, self.sampling_ratio
-        )
+        pooled = ps_roi_align(feat.to(dtype), rois.to(dtype), self.output_size, self.spatial_scale, self.sampling_ratio)
         return pooled.to(feat.dtype)
 
 
@@ -169,13 +172,15 @@ class ContextAwareRoIPool(nn.Module):
 
     def forward(self, feat: Tensor, rois: Tensor) -> Tensor:
         """Return (R, C, h, w); arguments as in `RoIAlign.forward`."""
+        from torchvision.ops import roi_pool
+
         dtype = torch.promote_types(feat.dtype, torch.float32)
         results = torch.tensor(self.output_size[::-1], dtype=dtype).to(rois.device, non_blocking=True)  # (w, h) cells
         first, last = (rois[:, 1:].to(dtype) * self.spatial_scale + 0.5).floor().split(2, dim=1)
         spans = (last - first + 1).clamp(min=1)
         # A short side is lengthened to as many cells as the result has, so that each of these is a cell of the map.
         boxes = torch.cat([rois[:, :1].to(dtype), first, first + spans.maximum(results) - 1], dim=1)
-        pooled = torchvision.ops.roi_pool(feat.to(dtype), boxes, self.output_size)
+        pooled = roi_pool(feat.to(dtype), boxes, self.output_size)
         with torch.autocast(feat.device.type, enabled=False):
             for axis, length in enumerate(self.output_size[::-1]):
                 weights = _bilinear(spans[:, axis], first[:, axis], length, feat.shape[3 - axis])

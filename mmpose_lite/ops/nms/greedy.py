@@ -2,7 +2,6 @@
 
 # Letters: N boxes.
 import torch
-import torchvision
 from torch import Tensor
 
 from mmpose_lite.ops.nms.base import NMSResult, Suppression
@@ -16,18 +15,20 @@ def hard_nms(boxes: Tensor, scores: Tensor, labels: Tensor | None, iou_threshold
     On the CPU each label is suppressed by itself, so that the time does not grow with pairs of different labels. Elsewhere all
     are at once, kept apart by moving the boxes, in double precision, so that the IoUs stay what they are.
     """
+    from torchvision.ops import nms
+
     dtype = torch.promote_types(boxes.dtype, torch.float32)
     if labels is None or not len(boxes):
-        return torchvision.ops.nms(boxes.to(dtype), scores.to(dtype), iou_threshold)
+        return nms(boxes.to(dtype), scores.to(dtype), iou_threshold)
     if boxes.device.type == 'cpu':
         boxes, scores, order = boxes.to(dtype), scores.to(dtype), labels.argsort(stable=True)
         of_labels = order.split(labels.unique(return_counts=True)[1].tolist())
-        kept = torch.cat([rows[torchvision.ops.nms(boxes[rows], scores[rows], iou_threshold)] for rows in of_labels])
+        kept = torch.cat([rows[nms(boxes[rows], scores[rows], iou_threshold)] for rows in of_labels])
         kept = kept.sort().values  # of equal scores the first in the input comes first
         return kept[scores[kept].argsort(descending=True, stable=True)]
     boxes = boxes.double()
     offsets = labels.to(boxes.dtype) * (boxes.max() - boxes.min() + 1)
-    return torchvision.ops.nms(boxes + offsets[:, None], scores.double(), iou_threshold)
+    return nms(boxes + offsets[:, None], scores.double(), iou_threshold)
 
 
 def soft_nms(

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align
 
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.models.heads.roi.sampling import RoISample
@@ -24,6 +23,8 @@ def mask_targets(data_samples: SampleBatch, sample: RoISample, size: tuple[int, 
         sample: the boxes and their objects.
         size: (h, w).
     """
+    from torchvision.ops import roi_align
+
     masks_of_images = data_samples.masks.split(data_samples.counts)
     rois = torch.cat([sample.gt_rows[:, None].to(sample.rois.dtype), sample.rois[:, 1:]], dim=1)
     targets = []
