@@ -243,9 +243,13 @@ def _receive(url: str, part: Path, timeout: float) -> None:
             raise _AddressError('it sent a web page, not the file')
         if not (first or is_rest):
             raise _AddressError('it sent nothing')
-        if is_rest and not response.headers.get('Content-Range', '').startswith(f'bytes {offset}-'):
-            raise _AddressError(f'asked for the bytes from {offset}, it sent {response.headers.get("Content-Range")!r}')
         start, length = (offset if is_rest else 0), _length(response.headers)
+        if is_rest:
+            sent = response.headers.get('Content-Range', '')
+            if not sent.startswith(f'bytes {offset}-'):
+                raise _AddressError(f'asked for the bytes from {offset}, it sent {sent!r}')
+            total = sent.rpartition('/')[2]  # or *; the range itself may end before that
+            length = int(total) - offset if total.isdecimal() else length
         received = 0
         with part.open('ab' if is_rest else 'wb') as file, _progress(part.name, start, length) as advance:
             while first:

@@ -18,10 +18,11 @@ class FileServer(http.server.ThreadingHTTPServer):
     /page/  a login page, not called so          /html/     the end of one        /corrupt/ as long, but another file
     /to/X/  redirects to /X/                     /lie/      a range other than the one asked for
     /old/   no length, and no ranges             /slow/    waits a little         /empty/ a file without a byte
+    /parts/ of a range at most `step` bytes
 
     Attributes:
         requests: (path, Range header) of each request.
-        step: bytes that /cut/ sends.
+        step: bytes that /cut/ and /parts/ send.
     """
 
     daemon_threads = True
@@ -82,8 +83,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif start >= len(content):
             self.send_error(416)
         else:
-            rest = content[start:]
-            content_range = f'bytes {start}-{len(content) - 1}/{len(content)}' if start else ''
+            rest = content[start : start + self.server.step] if kind == 'parts' and start else content[start:]
+            content_range = f'bytes {start}-{start + len(rest) - 1}/{len(content)}' if start else ''
             sent = {'cut': self.server.step, 'stall': len(content) // 2 - start}.get(kind, len(rest))
             self._send(rest, content_range=content_range, num_bytes=max(sent, 0))
             if kind == 'stall':

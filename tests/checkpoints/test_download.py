@@ -149,6 +149,13 @@ def test_a_server_without_ranges_begins_anew(server: FileServer, tmp_path: Path,
     assert ranges(server) == ['1000-', '1000-']
 
 
+def test_a_server_that_sends_a_part_of_the_range(server: FileServer, tmp_path: Path) -> None:
+    """As proxies do: nothing of it is lost."""
+    (tmp_path / f'.{NAME}.part').write_bytes(CONTENT[:1000])
+    assert fetch(server, tmp_path, 'parts').read_bytes() == CONTENT
+    assert ranges(server) == ['1000-', '101000-', '201000-']
+
+
 def test_a_server_that_answers_with_another_range(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / f'.{NAME}.part').write_bytes(CONTENT[:1000])
     with pytest.raises(DownloadError, match=r"asked for the bytes from 1000, it sent 'bytes 0-9/250000'"):
