@@ -163,6 +163,20 @@ def test_lovasz_against_sets(classes: str | list[int], per_image: bool) -> None:
     assert loss(logits, labels).item() == pytest.approx(np.mean(means))
 
 
+def test_every_pixel_of_a_large_image_counts() -> None:
+    """Of half a million pixels each moves the IoU by 1e-9 to 1e-6, which float32 does not see beside 1."""
+    logits = torch.randn(1, 2, 512, 1024, requires_grad=True)
+    labels = torch.zeros(1, 512, 1024, dtype=torch.uint8)
+    labels[0, 100:110, 100:200] = 1
+    loss = build('LovaszLoss', classes=[1])
+    (single,) = torch.autograd.grad(loss(logits, labels), logits)
+    double = logits.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad(loss(double, labels), double)
+    assert (expected == 0).double().mean() < 0.01
+    assert (single == 0).double().mean() < 0.01
+    assert (single - expected).norm() < 1e-3 * expected.norm()
+
+
 def test_lovasz_hinge_against_sets() -> None:
     logits, labels = maps(C=1)
     counted = labels.numpy() != IGNORED
