@@ -111,8 +111,14 @@ ROI_HEADS: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize('name', ROI_HEADS)
 def test_heads_on_boxes(name: str) -> None:
     head, feats, proposals, samples = ROI_HEADS[name](), cascade.feats(), cascade.proposals(), cascade.batch()
+
+    def learnt(feats: list[Tensor], proposals: list[Tensor], samples: SampleBatch) -> Any:
+        losses = head.loss(feats, proposals, samples)
+        total = sum(value for key, value in losses.items() if 'loss' in key)
+        return losses, torch.autograd.grad(total, list(head.parameters()))
+
     for objects in (samples, cascade.batch([[], []], [[], []])):
-        plain, there = on_both(head, head.loss, feats, proposals, objects, waits=False)
+        plain, there = on_both(head, learnt, feats, proposals, objects, waits=False)
         assert_same(there, plain)
 
     @torch.no_grad()
