@@ -334,8 +334,8 @@ FINE = dict(type='HeatmapCodec', variant='dark')
     [
         (dict(type='HeatmapCodec', variant='msra'), (16, 24), True),
         (FINE, (16, 24), True),
-        (FINE, (31, 47), True),  # cells of 2.06 px
-        (FINE, (33, 49), False),  # of 1.94 px
+        (FINE, (24, 36), True),  # cells of 2.7 px
+        (FINE, (40, 60), False),  # of 1.6 px
         (FINE, (64, 96), False),  # of a px
         (dict(type='HeatmapCodec', variant='udp'), (16, 24), False),
         (dict(type='MegviiHeatmapCodec'), (16, 24), False),
