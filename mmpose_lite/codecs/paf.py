@@ -51,7 +51,7 @@ class PAFCodec:
         limb_thr: at a point of a limb the field's component along it must be more.
         num_samples: points of a line between two peaks, both ends included; long lines have one for each cell.
         min_support: share of these points that must be so; published as more than 0.8 of 10.
-        min_keypoints: of a person.
+        min_keypoints: of a person; all of them where `meta` has fewer.
         min_person_score: of a person: the scores of its keypoints and limbs, summed and divided by the number of its keypoints.
         max_people: peaks kept for each keypoint of an image, the highest.
 
@@ -102,7 +102,7 @@ class PAFCodec:
         self.limb_thr = float(limb_thr)
         self.num_samples = num_samples
         self.min_support = float(min_support)
-        self.min_keypoints = min_keypoints
+        self.min_keypoints = min(min_keypoints, self.meta.num_keypoints)
         self.min_person_score = float(min_person_score)
         self.max_people = max_people
 

@@ -159,6 +159,16 @@ def test_noisy_crowds_are_decoded_as_by_plain_loops(seed: int) -> None:
             assert people.keypoint_scores[i, k] == pytest.approx(score)
 
 
+def test_two_keypoints_make_a_person() -> None:
+    """Where there are no more, the least number of keypoints is theirs."""
+    codec = PAFCodec((320, 240), (40, 30), meta=dict(keypoints=['head', 'tail'], limbs=[['head', 'tail']]))
+    keypoints = torch.tensor([[[60.0, 60.0], [140.0, 100.0]], [[200.0, 180.0], [260.0, 60.0]]])[None]
+    targets = codec.encode(keypoints, torch.ones(1, 2, 2))
+    (people,) = codec.decode(targets.heatmaps, targets.fields)
+    order = people.keypoints[:, 0, 0].argsort()
+    np.testing.assert_allclose(people.keypoints[order], keypoints[0], atol=0.1)  # px
+
+
 def test_finer_maps_are_no_better(codec: PAFCodec) -> None:
     """In noise, people are found as well at the network's stride as on maps enlarged four times."""
     enlarged = PAFCodec((320, 240), (160, 120), meta='openpose18')
