@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_MIN_SIZE = 32.0  # px, as COCO's small objects: a lone keypoint and those in a line have no area, and jitter all the same
+
 
 def smoothing_factor(seconds: np.ndarray | float, cutoff: np.ndarray | float) -> np.ndarray | float:
     """Return the weight in [0, 1] of a value `seconds` after the last one, in a low-pass filter that cuts at `cutoff` Hz."""
@@ -26,8 +28,9 @@ class OneEuroSmoother:
     """Smooths the keypoints of tracked people: much while they rest, little while they move.
 
     Source: Casiez et al., 1 Euro Filter, CHI 2012, Algorithm 1, https://gery.casiez.net/1euro.
-    Differs: the speed that raises the cut-off is counted in body sizes (square root of the box around the keypoints) per second,
-    so that the same `beta` does for people near and far; a keypoint that was not found for some frames counts the time between.
+    Differs: the speed that raises the cut-off is counted in body sizes (square root of the box around the keypoints, 32 px at
+    least) per second, so that the same `beta` does for people near and far; a keypoint that was not found for some frames counts
+    the time between.
 
     Args:
         fps: frames per second.
@@ -94,7 +97,7 @@ class OneEuroSmoother:
         seconds = (self._frame - state.frame) / self.fps
         known = found & (state.frame >= 0) & (seconds <= self.max_gap)
         if known.any():
-            size = max(1.0, math.sqrt(np.ptp(points[found], axis=0).prod()))
+            size = max(_MIN_SIZE, math.sqrt(np.ptp(points[found], axis=0).prod()))
             dt = seconds[known, None]
             speed = (points[known] - state.value[known]) / dt
             state.speed[known] += smoothing_factor(dt, self.speed_cutoff) * (speed - state.speed[known])

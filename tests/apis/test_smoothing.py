@@ -64,6 +64,13 @@ def test_jitter_goes_and_movement_stays() -> None:
     assert np.abs(slow[100:, 0, 0] - walk[100:]).max() > 30  # what beta is for
 
 
+@pytest.mark.parametrize('corners', [[[0.0, 0.0]], [[0.0, 0.0], [0.0, 150.0]]], ids=['a lone keypoint', 'in a line'])
+def test_keypoints_without_an_area_are_calmed_too(corners: list) -> None:
+    rng = np.random.default_rng(1)
+    rest = series(OneEuroSmoother(fps=30), [np.array(corners) + rng.normal(0, 1.0, (len(corners), 2)) for _ in range(200)])
+    assert rest[50:].std(axis=0).max() < 0.5
+
+
 def test_people_near_and_far_are_smoothed_alike() -> None:
     rng = np.random.default_rng(2)
     path = [np.array([[0.0, 0.0], [30.0, 60.0]]) + rng.normal(0, 2, (2, 2)).cumsum(axis=0) for _ in range(30)]
