@@ -113,7 +113,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
     """
     try:
         code = main(argv) or 0
-        _leave_processes()
+        _end_process(code)
         return code
     except CallError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -134,11 +134,10 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
                 print(f'error: {_text(error)}', file=sys.stderr, flush=True)
             else:
                 traceback.print_exception(error)
+        code = 2 if isinstance(error, ConfigError | PathError) else getattr(error, 'exit_code', 1)
         if shared:
-            _leave_processes()  # first all are told, then all end
-        if isinstance(error, RunError):
-            return error.exit_code
-        return 2 if isinstance(error, ConfigError | PathError) else 1
+            _end_process(code)  # first all are told, then all end
+        return code
 
 
 def _text(error: Exception) -> str:
@@ -147,9 +146,10 @@ def _text(error: Exception) -> str:
     return text.rpartition(f'{type(error).__name__}: ')[2].rstrip() if text.startswith('Caught ') else text
 
 
-def _leave_processes() -> None:
+def _end_process(code: int) -> None:
+    """End a process of several; return in one that is alone."""
     if 'mmpose_lite.engine.launch' in sys.modules:
-        sys.modules['mmpose_lite.engine.launch'].leave_distributed()
+        sys.modules['mmpose_lite.engine.launch'].end_process(code)
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """Processes: one per GPU on this machine, or what torchrun, Slurm or MPI started."""
 
+import atexit
 import os
 import signal
 import sys
@@ -153,8 +154,18 @@ def tells_it(error: BaseException) -> bool:
     return not (getattr(error, 'in_every_process', False) and dist.is_initialized() and dist.get_rank() > 0)
 
 
-def leave_distributed() -> None:
-    """Leave the process group, all ranks together: one that exits with its group open can abort in gloo's threads."""
+def end_process(code: int) -> None:
+    """End a process of a group, all ranks together; return where there is no group.
+
+    Nothing of gloo is taken down: one rank's threads can abort when another has gone, and `destroy_process_group` of torch 2.4
+    can wait for ever.
+
+    Args:
+        code: the exit code.
+    """
     if dist.is_initialized():
         dist.barrier()
-        dist.destroy_process_group()
+        atexit._run_exitfuncs()  # all that an exit does but the destructors
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
