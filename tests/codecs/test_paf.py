@@ -321,7 +321,8 @@ def test_options_of_decoding(codec: PAFCodec) -> None:
     assert num_people() == 3
     assert num_people(max_people=2) <= 2
     assert num_people(keypoint_thr=1.0) == num_people(limb_thr=1.0, min_keypoints=6) == 0
-    assert num_people(min_keypoints=19) == num_people(min_person_score=3.0) == 0
+    assert num_people(min_person_score=3.0) == 0
+    assert num_people(min_keypoints=19) == 3  # all 18 of them
     assert num_people(num_samples=20, min_support=1.0) == 3
 
 
