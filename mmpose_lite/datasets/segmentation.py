@@ -188,8 +188,12 @@ def _files_by_name(folder: str, suffixes: tuple[str, ...], key: str) -> dict[str
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f'SegmentationDataset: the folder {folder!r} (`data_prefix.{key}`) does not exist.')
-    files = {}
-    for parent, _, names in os.walk(folder, followlinks=True):
+    files: dict[str, str] = {}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        within = os.path.realpath(os.path.dirname(parent)) + os.sep
+        if parent != folder and within.startswith(os.path.realpath(parent) + os.sep):  # a link that leads back
+            folders.clear()
+            continue
         for name in names:
             suffix = next((s for s in suffixes if name.lower().endswith(s.lower())), None)
             if suffix is None or name.startswith('.'):

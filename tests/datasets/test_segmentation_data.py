@@ -152,6 +152,7 @@ def test_subfolders_may_be_links(tmp_path: Path) -> None:
         (tmp_path / kind).mkdir()
         for city in ('bonn', 'ulm'):
             (tmp_path / kind / city).symlink_to(tmp_path / 'elsewhere' / kind / city)
+        (tmp_path / 'elsewhere' / kind / 'ulm' / 'back').symlink_to(tmp_path / 'elsewhere' / kind)  # and must not go round
     dataset = folder(tmp_path)
     assert len(dataset) == 2
     np.testing.assert_array_equal(dataset[1]['gt_seg_map'], masks['ulm/0'])

@@ -437,5 +437,5 @@ def test_wrong_calls() -> None:
     model, inputs = prepared(), torch.zeros(1, 3, 96, 64)
     with pytest.raises(ValueError, match=r"BottomupPoseEstimator: `mode` must be one of .* got 'los'"):
         model(inputs, mode='los')
-    with pytest.raises(ValueError, match="mode 'loss' needs `data_samples`, the people in the inputs, got None"):
+    with pytest.raises(ValueError, match="mode 'loss' needs `data_samples`, what belongs to the inputs, got None"):
         model(inputs, mode='loss')

@@ -372,7 +372,7 @@ def test_wrong_calls() -> None:
     with pytest.raises(ValueError, match=r"`mode` must be one of \('tensor', 'loss', 'predict'\), got 'los'"):
         model(inputs, mode='los')
     for mode in ('loss', 'predict'):
-        with pytest.raises(ValueError, match=f"mode '{mode}' needs `data_samples`, the people in the inputs, got None"):
+        with pytest.raises(ValueError, match=f"mode '{mode}' needs `data_samples`, what belongs to the inputs, got None"):
             model(inputs, mode=mode)
         with pytest.raises(ConfigError, match=r'`head\.codec\.input_size`, \(64, 96\), got \(48, 96\); give TopdownAffine'):
             model(inputs[..., :48], crops(BOXES)['data_samples'], mode=mode)

@@ -150,6 +150,8 @@ def test_a_view_gives_the_sizes_of_its_range_alone() -> None:
 def test_wrong_options_are_named() -> None:
     with pytest.raises(ValueError, match=r"SingleStageDetector: `test_cfg` takes \('scales', .*\), got \['flip'\]"):
         detector('FCOSHead', test_cfg=dict(flip=True))
+    with pytest.raises(ValueError, match=r'SingleStageDetector: `test_cfg.scales` must be positive numbers, got \(0,\)'):
+        detector('FCOSHead', test_cfg=dict(scales=0))
     with pytest.raises(ValueError, match=r'SingleStageDetector: `test_cfg.valid_ranges` needs .* for each of the 2 scales'):
         detector('FCOSHead', test_cfg=dict(scales=(1.0, 2.0), valid_ranges=[(0, 80)]))
 

@@ -10,17 +10,15 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmpose_lite.errors import ConfigError
-from mmpose_lite.models.base import BaseModel
+from mmpose_lite.models.estimators.network import Network
 from mmpose_lite.models.estimators.views import SIZE_FACTOR, Found, Look, View, ViewOptions, joined, views
 from mmpose_lite.models.necks import build_neck
 from mmpose_lite.ops.nms import Detections
 from mmpose_lite.registry import BACKBONES, PREPROCESSORS
 from mmpose_lite.structures import ClassMeta, DetDataSample, SampleBatch
 
-MODES = ('tensor', 'loss', 'predict')
 
-
-class Detector(BaseModel):
+class Detector(Network):
     """Backbone, optional neck, and the heads that a subclass makes.
 
     Args:
@@ -81,11 +79,6 @@ class Detector(BaseModel):
                 f'{head.num_classes}; leave it out, and it is.'
             )
 
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return what the heads read: maps of (B, 3, H, W) normalised inputs, finest first."""
-        feats = self.backbone(inputs)
-        return feats if self.neck is None else self.neck(feats)
-
     def forward(self, inputs: Tensor, data_samples: SampleBatch | None = None, mode: str = 'tensor') -> Any:
         """Run the network.
 
@@ -98,11 +91,7 @@ class Detector(BaseModel):
         Raises:
             ValueError: the mode is unknown, or needs `data_samples`.
         """
-        name = type(self).__name__
-        if mode not in MODES:
-            raise ValueError(f'{name}: `mode` must be one of {MODES}, got {mode!r}.')
-        if mode != 'tensor' and data_samples is None:
-            raise ValueError(f'{name}: mode {mode!r} needs `data_samples`, what belongs to the inputs, got None.')
+        self.check_mode(mode, data_samples)
         if mode == 'predict':
             return self._predict(inputs, data_samples)
         feats = self.extract_feat(inputs)

@@ -10,17 +10,16 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from mmpose_lite.models.base import BaseModel
+from mmpose_lite.models.estimators.network import Network, as_factors
 from mmpose_lite.models.necks import build_neck
 from mmpose_lite.ops.heatmap_resize import resize_maps
 from mmpose_lite.registry import BACKBONES, HEADS, PREPROCESSORS
 from mmpose_lite.structures import KeypointMeta, PoseDataSample, SampleBatch
 
-MODES = ('tensor', 'loss', 'predict')
 SIZE_FACTOR = 32  # px; the stride of every backbone divides it, so maps of all scales cover the whole input
 
 
-class PoseEstimator(BaseModel):
+class PoseEstimator(Network):
     """Backbone, optional neck and head; a subclass writes `merge_flipped` and `to_image_frame`.
 
     Args:
@@ -64,8 +63,7 @@ class PoseEstimator(BaseModel):
         self.options = {**self.test_options, **(test_cfg or {})}
         self.flip_test = bool(self.options['flip_test'])
         self.with_loss = bool(self.options['with_loss'])
-        scales = self.options['scales']
-        scales = tuple(scales) if isinstance(scales, Sequence) else (scales,)
+        scales = as_factors(self.options['scales'])
         if 1 not in scales or min(scales) <= 0 or len(set(scales)) != len(scales):
             raise ValueError(f'{name}: `test_cfg.scales` must be different positive numbers, 1 among them, got {scales}.')
         self.scales = (1.0, *(scale for scale in scales if scale != 1))
@@ -87,11 +85,6 @@ class PoseEstimator(BaseModel):
                 f'{type(self).__name__}: `test_cfg.{option}` needs a head with {method}; {type(self.head).__name__} has none'
                 f'{why}. Set {instead}.'
             )
-
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return what the head reads: maps of (B, 3, H, W) normalised inputs, finest first."""
-        feats = self.backbone(inputs)
-        return feats if self.neck is None else self.neck(feats)
 
     def merge_passes(self, raw: Any, inputs: Tensor) -> Any:
         """Return the head's raw output, averaged with that of the mirrored inputs and of the other scales as `test_cfg` asks.
@@ -134,11 +127,7 @@ class PoseEstimator(BaseModel):
         Raises:
             ValueError: the mode is unknown, or needs `data_samples`.
         """
-        name = type(self).__name__
-        if mode not in MODES:
-            raise ValueError(f'{name}: `mode` must be one of {MODES}, got {mode!r}.')
-        if mode != 'tensor' and data_samples is None:
-            raise ValueError(f'{name}: mode {mode!r} needs `data_samples`, the people in the inputs, got None.')
+        self.check_mode(mode, data_samples)
         if mode == 'predict':
             return self._predict(inputs, data_samples)
         feats = self.extract_feat(inputs)

@@ -8,13 +8,12 @@ import torch
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
-from mmpose_lite.models.base import BaseModel
+from mmpose_lite.models.estimators.network import Network, as_factors
 from mmpose_lite.models.heads.seg.decode_head import resize
 from mmpose_lite.models.necks import build_neck
 from mmpose_lite.registry import BACKBONES, HEADS, MODELS, PREPROCESSORS
 from mmpose_lite.structures import ClassMeta, SampleBatch, SegDataSample
 
-MODES = ('tensor', 'loss', 'predict')
 TEST_MODES = ('whole', 'slide')
 TEST_OPTIONS: dict[str, Any] = dict(
     mode='whole', window_size=None, window_stride=None, window_batch=4, scales=(1.0,), flip_test=False
@@ -24,7 +23,7 @@ HeadConfig = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 @MODELS.register_module()
-class EncoderDecoder(BaseModel):
+class EncoderDecoder(Network):
     """Backbone, optional neck, a head that is used, and heads that only help to train.
 
     Args:
@@ -102,8 +101,7 @@ class EncoderDecoder(BaseModel):
             )
         self.window_size, self.window_stride = size, stride
         self.window_batch = int(options['window_batch'])
-        scales = options['scales']
-        self.scales = tuple(scales) if isinstance(scales, Sequence) else (scales,)
+        self.scales = as_factors(options['scales'])
         self.flip_test = bool(options['flip_test'])
         if not self.scales or min(self.scales) <= 0 or self.window_batch < 1:
             raise ValueError(
@@ -119,11 +117,6 @@ class EncoderDecoder(BaseModel):
         self.backbone.prune(level)
         self.decode_head.prune(level)
 
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return what the heads read: maps of (B, 3, H, W) normalised inputs, finest first."""
-        feats = self.backbone(inputs)
-        return feats if self.neck is None else self.neck(feats)
-
     def forward(self, inputs: Tensor, data_samples: SampleBatch | None = None, mode: str = 'tensor') -> Any:
         """Run the network.
 
@@ -137,12 +130,9 @@ class EncoderDecoder(BaseModel):
         Raises:
             ValueError: the mode is unknown, or needs `data_samples`; masks to learn from have another size than the inputs.
         """
-        if mode not in MODES:
-            raise ValueError(f'EncoderDecoder: `mode` must be one of {MODES}, got {mode!r}.')
+        self.check_mode(mode, data_samples)
         if mode == 'tensor':
             return self.decode_head(self.extract_feat(inputs))
-        if data_samples is None:
-            raise ValueError(f'EncoderDecoder: mode {mode!r} needs `data_samples`, what belongs to the inputs, got None.')
         return self._loss(inputs, data_samples) if mode == 'loss' else self._predict(inputs, data_samples)
 
     def _loss(self, inputs: Tensor, data_samples: SampleBatch) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmpose_lite.models.assign.box_coder import clip_boxes
+from mmpose_lite.models.estimators.network import as_factors
 from mmpose_lite.models.heads.dense.dense_parts import DenseCandidates
 from mmpose_lite.models.heads.roi.candidates import Candidates
 from mmpose_lite.ops.boxes import has_area
@@ -49,7 +50,7 @@ class ViewOptions(NamedTuple):
         unknown = [key for key in options if key not in cls._fields]
         if unknown:
             raise ValueError(f'{owner}: `test_cfg` takes {cls._fields}, got {unknown}.')
-        scales = tuple(options.get('scales', cls().scales))
+        scales = as_factors(options.get('scales', cls().scales))
         if not scales or min(scales) <= 0:
             raise ValueError(f'{owner}: `test_cfg.scales` must be positive numbers, got {scales}.')
         ranges = options.get('valid_ranges')
