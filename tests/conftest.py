@@ -110,6 +110,14 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """A test may set torch's threads; the next one has all of them again, on whose number the order of sums depends."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
 def _seed() -> None:
     """Every test starts from the same random state."""
     random.seed(0)

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -317,12 +315,9 @@ OVERFIT = dict(loss_tag=dict(type='AssociativeEmbeddingLoss', loss_weight=0.01))
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
+def one_thread() -> None:
     """So few steps depend on the order of sums, and that on the number of threads."""
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(
