@@ -243,6 +243,7 @@ def test_one_by_one_and_in_rounds_agree(method: str, by_distance: bool, count: i
     boxes, scores, labels = scene(count, objects=objects, dtype=torch.float32)
     boxes[:, ::2] *= 3
     scores = (scores * 500).ceil() / 500  # some are equal
+    scores[::50] = torch.tensor([-0.1, 0.0]).repeat(count)[: len(scores[::50])]  # never taken
     thresholds = 0.2 + 0.5 * torch.rand(count)
     decay = Decay(method, by_distance=by_distance)
     for names in (None, labels):

@@ -100,23 +100,22 @@ def take_in_rounds(
     """Do what `take_best` says, many boxes at once; with matrices (N, N)."""
     N = len(boxes)
     overlaps = mutual_overlaps(boxes, labels, kind='diou' if decay.by_distance else 'iou')
-    logs = _log_factors(overlaps, thresholds[:, None], decay).fill_diagonal_(0)  # of the column's box, once the row's is taken
-    rivals = (logs < 0) | (logs.T < 0)  # one of the two may have the greater threshold
+    logs = _log_factors(overlaps, thresholds[:, None], decay)  # of the column's box, once the row's is taken
+    rivals = ((logs < 0) | (logs.T < 0)).fill_diagonal_(False)  # one of the two may have the greater threshold
+    logs.fill_diagonal_(_LOG_ZERO)  # a box is taken once
     # In double precision, so that the scores of two boxes are never equal: the first in the input is the better one.
-    first = scores.double().log() - _TIE * torch.arange(N, device=boxes.device)
+    first = scores.double().clamp(min=0).log() - _TIE * torch.arange(N, device=boxes.device)
+    logs = logs.to(first.dtype)
     least = math.log(min_score) - _TIE * (N + 1)
-    remaining, lost, at_taking = first, torch.zeros_like(first), torch.full_like(first, torch.nan)
-    waiting = functional.threshold(remaining, least, -torch.inf)
+    waiting, at_taking = functional.threshold(first, least, -torch.inf), torch.full_like(first, -torch.inf)
     while N and bool(waiting.max() > -torch.inf):
-        for _ in range(_ROUNDS_PER_CHECK):
+        for _ in range(_ROUNDS_PER_CHECK):  # of few kernels: with a thousand boxes, launching them is what takes the time
             taken = waiting > torch.where(rivals, waiting[:, None], -torch.inf).amax(dim=0)
-            at_taking = torch.where(taken, lost, at_taking)
-            remaining = remaining.masked_fill(taken, -torch.inf)
-            lost = lost + taken.to(logs.dtype) @ logs
-            waiting = functional.threshold(remaining + lost, least, -torch.inf)
-    order = (first + at_taking).nan_to_num(nan=-torch.inf).argsort(descending=True)
+            at_taking = torch.where(taken, waiting, at_taking)
+            waiting = functional.threshold(torch.addmv(waiting, logs.T, taken.to(logs.dtype)), least, -torch.inf)
+    order = at_taking.argsort(descending=True)
     indices = order[: int(at_taking.isfinite().sum())]
-    return indices, (scores[indices] * at_taking[indices].exp()).to(scores.dtype)
+    return indices, (scores[indices] * (at_taking - first)[indices].exp()).to(scores.dtype)
 
 
 def _log_factors(overlaps: Tensor, thresholds: Tensor, decay: Decay) -> Tensor:
