@@ -39,8 +39,8 @@ model = dict(
             loss_bbox=dict(type='L1Loss'),
         ),
         assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False),
-        # An image has two or three people; with 512 boxes, hardly one in ten would be positive.
-        sampler=dict(type='RandomSampler', num=256, pos_fraction=0.25),
+        # An image has two or three people; of 512 boxes, as for COCO, hardly one in ten would be positive.
+        sampler=dict(type='RandomSampler', num=128, pos_fraction=0.25),
         nms=dict(type='HardNMS', iou_threshold=0.5),
     ),
 )

@@ -1,52 +1,15 @@
 # Libra R-CNN on ResNet-50 and FPN, COCO: IoU-balanced sampling, balanced pyramid and L1; mmdet's
 # libra-faster-rcnn_r50_fpn_1x_coco.
-_base_ = [
-    '../_base_/detection_runtime.py',
-    '../_base_/datasets/coco_detection.py',
-    '../_base_/schedules/sgd_1x.py',
-]
+_base_ = './faster_rcnn_resnet50_fpn_coco.py'
 
-strides = (4, 8, 16, 32, 64)
 model = dict(
-    type='TwoStageDetector',
-    backbone=dict(
-        type='ResNet',
-        depth=50,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=1,
-        norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
-    ),
     neck=[
         dict(type='FPN', in_channels=(256, 512, 1024, 2048), out_channels=256, num_outs=5),
         dict(type='BFP', in_channels=256, num_levels=5, refine_level=2, refine_type='non_local'),
     ],
-    rpn_head=dict(
-        type='RPNHead',
-        in_channels=256,
-        anchor_generator=dict(type='AnchorGenerator', scales=(8,), ratios=(0.5, 1.0, 2.0), strides=strides),
-        bbox_coder=dict(type='DeltaXYWHBBoxCoder'),
-        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
-        sampler=dict(type='RandomSampler', num=256, pos_fraction=0.5, neg_pos_ub=5, add_gt_as_proposals=False),
-        loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True),
-        loss_bbox=dict(type='L1Loss'),
-        nms=dict(type='HardNMS', iou_threshold=0.7),
-    ),
+    rpn_head=dict(sampler=dict(neg_pos_ub=5)),
     roi_head=dict(
-        type='StandardRoIHead',
-        bbox_roi_extractor=dict(
-            type='SingleRoIExtractor',
-            roi_layer=dict(type='RoIAlign', output_size=7),
-            out_channels=256,
-            featmap_strides=strides[:4],
-        ),
-        bbox_head=dict(
-            type='Shared2FCBBoxHead',
-            bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=(0.1, 0.1, 0.2, 0.2)),
-            loss_cls=dict(type='CrossEntropyLoss'),
-            loss_bbox=dict(type='BalancedL1Loss', alpha=0.5, gamma=1.5, beta=1.0),
-        ),
-        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False),
+        bbox_head=dict(loss_bbox=dict(type='BalancedL1Loss', alpha=0.5, gamma=1.5, beta=1.0)),
         sampler=dict(
             type='CombinedSampler',
             num=512,
@@ -54,6 +17,5 @@ model = dict(
             pos_sampler=dict(type='InstanceBalancedPosSampler'),
             neg_sampler=dict(type='IoUBalancedNegSampler', floor_thr=-1, floor_fraction=0, num_bins=3),
         ),
-        nms=dict(type='HardNMS', iou_threshold=0.5),
     ),
 )
