@@ -90,3 +90,27 @@ def test_config(path: Path, tmp_path: Path) -> None:
         samples = model.val_step(val_batch)
     assert len(samples) == 1
     evaluator.process(data_samples=samples, data_batch=val_batch)
+
+
+# What mmdet sets for the second stage of these networks: whether an object gets its best box in any case, and the loss on boxes.
+SECOND_STAGES = {
+    'faster_rcnn_resnet50_fpn_coco': (False, 'L1Loss'),
+    'faster_rcnn_resnet50_mdconv_fpn_coco': (False, 'L1Loss'),
+    'faster_rcnn_resnet50_dpool_fpn_coco': (False, 'L1Loss'),
+    'faster_rcnn_hrnetv2p_w32_coco': (False, 'L1Loss'),
+    'ga_faster_rcnn_resnet50_fpn_coco': (False, 'L1Loss'),
+    'libra_faster_rcnn_resnet50_fpn_coco': (False, 'BalancedL1Loss'),
+    'libra_faster_rcnn_x101_64x4d_fpn_coco': (False, 'BalancedL1Loss'),
+    'cascade_rcnn_resnet50_fpn_coco': (False, 'SmoothL1Loss'),
+    'cascade_mask_rcnn_x101_64x4d_dcn_fpn_coco': (False, 'SmoothL1Loss'),
+    'mask_rcnn_resnet50_fpn_coco': (True, 'L1Loss'),
+    'htc_resnet50_fpn_coco': (True, 'SmoothL1Loss'),
+}
+
+
+@pytest.mark.parametrize('name', SECOND_STAGES)
+def test_second_stages_train_as_those_of_the_reference(name: str) -> None:
+    roi_head = load_config(REPO / f'configs/detection/{name}.py').model.roi_head
+    assigners, heads = (part if isinstance(part, list) else [part] for part in (roi_head.assigner, roi_head.bbox_head))
+    found = {(a.get('match_low_quality', True), h.loss_bbox.type) for a, h in zip(assigners, heads, strict=True)}
+    assert found == {SECOND_STAGES[name]}

@@ -50,7 +50,7 @@ model = dict(
             type='Shared2FCBBoxHead',
             bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_stds=(0.05, 0.05, 0.1, 0.1)),
             loss_cls=dict(type='CrossEntropyLoss'),
-            loss_bbox=dict(type='SmoothL1Loss', beta=1.0),
+            loss_bbox=dict(type='L1Loss'),
         ),
         assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.6, neg_iou_thr=0.6, min_pos_iou=0.6, match_low_quality=False),
         sampler=dict(type='RandomSampler', num=256, pos_fraction=0.25),

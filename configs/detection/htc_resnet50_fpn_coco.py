@@ -88,9 +88,9 @@ model = dict(
             loss_seg=dict(type='CrossEntropyLoss', ignore_index=255, loss_weight=0.2),
         ),
         assigner=[
-            dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False),
-            dict(type='MaxIoUAssigner', pos_iou_thr=0.6, neg_iou_thr=0.6, min_pos_iou=0.6, match_low_quality=False),
-            dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.7, min_pos_iou=0.7, match_low_quality=False),
+            dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5),
+            dict(type='MaxIoUAssigner', pos_iou_thr=0.6, neg_iou_thr=0.6, min_pos_iou=0.6),
+            dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.7, min_pos_iou=0.7),
         ],
         sampler=dict(type='RandomSampler', num=512, pos_fraction=0.25),
         nms=dict(type='HardNMS', iou_threshold=0.5),

@@ -15,7 +15,7 @@ model = dict(
             num=512,
             pos_fraction=0.25,
             pos_sampler=dict(type='InstanceBalancedPosSampler'),
-            neg_sampler=dict(type='IoUBalancedNegSampler', floor_thr=-1, floor_fraction=0, num_bins=3),
+            neg_sampler=dict(type='IoUBalancedNegSampler', floor_thr=0, floor_fraction=0, num_bins=3),  # as mmdet's -1 works
         ),
     ),
 )

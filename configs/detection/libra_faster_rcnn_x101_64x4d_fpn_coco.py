@@ -6,6 +6,8 @@ model = dict(
         depth=101,
         groups=64,
         width_per_group=4,
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnext101_64x4d'),
+        init_cfg=dict(
+            type='Pretrained', checkpoint='https://download.openmmlab.com/pretrain/third_party/resnext101_64x4d-ee2c6f71.pth'
+        ),
     ),
 )

@@ -49,7 +49,7 @@ model = dict(
             featmap_strides=strides[:4],
         ),
         mask_head=dict(type='FCNMaskHead', loss_mask=dict(type='CrossEntropyLoss', use_sigmoid=True)),
-        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False),
+        assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5),
         sampler=dict(type='RandomSampler', num=512, pos_fraction=0.25),
         nms=dict(type='HardNMS', iou_threshold=0.5),
     ),

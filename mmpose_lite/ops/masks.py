@@ -55,7 +55,8 @@ def paste_masks(probs: Tensor, boxes_xyxy: Tensor, image_shape: Sequence[int], *
         rows = _weights(top, bottom, y1, y2, prob.shape[0])
         columns = _weights(left, right, x1, x2, prob.shape[1])
         mask = np.zeros((H, W), np.uint8, order='F')
-        mask[top:bottom, left:right] = (rows @ prob @ columns.T >= threshold).numpy()
+        with torch.autocast('cpu', enabled=False):  # products of bfloat16 would move the outline
+            mask[top:bottom, left:right] = (rows @ prob @ columns.T >= threshold).numpy()
         rles.append(mask_tools.encode(mask))
     return rles
 

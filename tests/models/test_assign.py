@@ -249,6 +249,9 @@ def test_nothing_to_assign() -> None:
     nowhere = assigner().assign(priors[:0], objects)
     assert nowhere.gt_inds.shape == (0,)
     assert nowhere.num_gts == 2
+    hard = assigner(pos_iou_thr=0.5, neg_iou_thr=(0.1, 0.5))  # of images with objects, background is near one
+    for nothing in (dict(), dict(is_object=torch.zeros(2, dtype=torch.bool))):
+        assert hard.assign(priors, objects if nothing else objects[:0], **nothing).gt_inds.tolist() == [0] * 5
     crowd = assigner(ignore_iof_thr=0.5).assign(priors, objects[:0], ignored_xyxy=priors[1:2])
     assert crowd.gt_inds[1] == -1  # a crowd is no background, whether there is somebody else or not
     assert crowd.gt_inds[0] == 0 or crowd.max_ious[0] == -1

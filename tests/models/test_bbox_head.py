@@ -100,6 +100,19 @@ def test_boxes_that_cannot_be_used_are_not_taken() -> None:
     assert sample.is_valid.sum() == usable.sum()
 
 
+def test_boxes_that_cannot_be_used_do_not_win_an_object() -> None:
+    """The best box of object 0 is one that a cascade does not use, the best of object 1 the last."""
+    objects = [[0.0, 0.0, 60.0, 60.0], [0.0, 20.0, 60.0, 80.0]]
+    boxes = torch.tensor([[0.0, 0.0, 60.0, 62.0], [0.0, 11.0, 60.0, 71.0], [0.0, 20.0, 60.0, 81.0]])
+    assert iou(boxes[1].tolist(), objects[1]) > iou(boxes[1].tolist(), objects[0]) > 0.5
+    assigner = make('MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5)
+    sampler = make('RandomSampler', num=8, pos_fraction=0.5, add_gt_as_proposals=False)
+    usable = [torch.tensor([False, True, True])]
+    sample = sample_rois([boxes], Objects.of(det_batch([objects], size=(80, 80))), assigner, sampler, is_usable=usable)
+    found = {int(roi[2]): int(row) for roi, row, positive in zip(sample.rois, sample.gt_rows, sample.is_positive) if positive}
+    assert found == {11: 0, 20: 1}
+
+
 @pytest.mark.parametrize('device', ['cpu', 'meta'])
 def test_positives_are_all_there(device: str) -> None:
     assigner = make('MaxIoUAssigner', pos_iou_thr=0.3, neg_iou_thr=0.3)

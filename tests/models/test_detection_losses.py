@@ -231,6 +231,14 @@ def test_ghm_classes_against_a_loop(momentum: float) -> None:
         assert loss.acc_sum.tolist() == pytest.approx(running)
 
 
+def test_ghm_counts_beyond_what_float32_can() -> None:
+    """An image of 1333 x 800 px has 16 million logits in RetinaNet, nearly all of them in the first bin."""
+    num = 2**24 + 2**20
+    with torch.no_grad():
+        weights = build('GHMC').weights(torch.zeros(1).expand(num), torch.ones(1).bool().expand(num), torch.tensor(num))
+    assert weights[0] == 1
+
+
 def test_ghm_regression_against_a_loop() -> None:
     pred, target = (0.1 * torch.randn(15, 4, dtype=torch.float64) for _ in range(2))
     weight = (torch.rand(15, 4) > 0.3).double()

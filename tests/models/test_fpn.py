@@ -60,6 +60,11 @@ def test_coarser_maps(mode: bool | str, relu: bool, channels: int | None) -> Non
     torch.testing.assert_close(outs[4], functional.conv2d(following, *conv_of(fpn, 4), stride=2, padding=1))
 
 
+def test_the_last_level_by_its_number() -> None:
+    fpn = build(end_level=2, num_outs=5)
+    assert [tuple(out.shape[2:]) for out in fpn(feats())] == [*SHAPES, (2, 1), (1, 1)]
+
+
 def test_levels_norms_and_initial_values() -> None:
     fpn = build(start_level=1, end_level=2, num_outs=2, norm_cfg=dict(type='GN', num_groups=2), no_norm_on_lateral=True)
     fpn.init_weights()
@@ -77,7 +82,7 @@ def test_levels_norms_and_initial_values() -> None:
     ('args', 'message'),
     [
         (dict(num_outs=2), '`num_outs` must be 3 or more'),
-        (dict(end_level=1, num_outs=3), '`num_outs` must be 2, since `end_level` is set'),
+        (dict(end_level=1, num_outs=3), '`num_outs` must be 2, since `end_level` is not the last'),
         (dict(start_level=3), '`start_level` and `end_level`'),
         (dict(add_extra_convs='on_neck'), '`add_extra_convs`'),
         (dict(upsample='cubic'), '`upsample`'),

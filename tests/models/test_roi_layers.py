@@ -30,28 +30,30 @@ def read(channel: Tensor, y: float, x: float) -> float:
 
 
 def samples(channel: Tensor, roi: Tensor, cell: tuple[int, int], shape: tuple[int, int], s: int, moved: Tensor) -> list[float]:
-    """Return the s x s samples of a cell, moved by (x, y) in sizes of the box."""
+    """Return the s x s samples of a cell, moved by (x, y) in sizes of the box; for 0 as many as it spans cells of the map."""
     x1, y1, x2, y2 = (roi[1:] * SCALE).tolist()
     height, width = y2 - y1, x2 - x1
     y0 = y1 - 0.5 + cell[0] * height / shape[0] + float(moved[1]) * height
     x0 = x1 - 0.5 + cell[1] * width / shape[1] + float(moved[0]) * width
-    at = [(k + 0.5) / s for k in range(s)]
-    return [read(channel, y0 + dy * height / shape[0], x0 + dx * width / shape[1]) for dy in at for dx in at]
+    rows, columns = (s or math.ceil(side / n) for side, n in zip((height, width), shape))
+    at = [((i + 0.5) / rows, (k + 0.5) / columns) for i in range(rows) for k in range(columns)]
+    return [read(channel, y0 + dy * height / shape[0], x0 + dx * width / shape[1]) for dy, dx in at]
 
 
 def cells(shape: tuple[int, ...]) -> list[list[int]]:
     return torch.cartesian_prod(*(torch.arange(n) for n in shape)).tolist()
 
 
-def test_moved_cells_by_a_loop() -> None:
+@pytest.mark.parametrize('sampling_ratio', [2, 0])
+def test_moved_cells_by_a_loop(sampling_ratio: int) -> None:
     feat = torch.randn(2, 3, 7, 9, dtype=torch.double)
     offset = 0.3 * torch.randn(4, 2, 2, 3, dtype=torch.double)
-    out = pool_moved_cells(feat, ROIS, offset, spatial_scale=SCALE, sampling_ratio=2)
+    out = pool_moved_cells(feat, ROIS, offset, spatial_scale=SCALE, sampling_ratio=sampling_ratio)
     expected = torch.zeros(4, 3, 2, 3, dtype=torch.double)
     for r, c, i, j in cells(expected.shape):
-        channel = feat[int(ROIS[r, 0]), c]
-        expected[r, c, i, j] = sum(samples(channel, ROIS[r], (i, j), (2, 3), 2, offset[r, :, i, j])) / 4
-    torch.testing.assert_close(out, expected)
+        values = samples(feat[int(ROIS[r, 0]), c], ROIS[r], (i, j), (2, 3), sampling_ratio, offset[r, :, i, j])
+        expected[r, c, i, j] = sum(values) / max(len(values), 1)
+    torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize('shape', [(7, 9), (1, 5), (1, 1)])
@@ -67,19 +69,31 @@ def test_gradients_of_moved_cells() -> None:
     assert torch.autograd.gradcheck(
         lambda f, o: pool_moved_cells(f, ROIS, o, spatial_scale=SCALE, sampling_ratio=2), (feat, offset)
     )
+    weight = torch.randn(4, 2, 2, 2, dtype=torch.double)
+    of_both = {}
+    for s in (2, 0):
+        out = pool_moved_cells(feat, ROIS, offset, spatial_scale=SCALE, sampling_ratio=s)
+        of_both[s] = torch.autograd.grad((out * weight).sum(), (feat, offset))
+    torch.testing.assert_close(of_both[0][1], of_both[2][1])
+    by_roi_align = torchvision.ops.roi_align(feat, ROIS, (2, 2), SCALE, 0, aligned=True)
+    (expected,) = torch.autograd.grad((by_roi_align * weight).sum(), feat)
+    still = pool_moved_cells(feat, ROIS, 0 * offset, spatial_scale=SCALE, sampling_ratio=0)
+    torch.testing.assert_close(torch.autograd.grad((still * weight).sum(), feat)[0], expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize('s', [2, 0])
 @pytest.mark.parametrize(('kind', 'factor'), [('DeformRoIPoolPack', 1.0), ('ModulatedDeformRoIPoolPack', 0.5)])
-def test_deformable_pooling_starts_as_roi_align_and_learns_to_move(kind: str, factor: float) -> None:
-    layer = LAYERS.build(dict(type=kind, output_size=(2, 3), output_channels=4, deform_fc_channels=8, spatial_scale=SCALE))
+def test_deformable_pooling_starts_as_roi_align_and_learns_to_move(kind: str, factor: float, s: int) -> None:
+    cfg = dict(type=kind, output_size=(2, 3), output_channels=4, deform_fc_channels=8, spatial_scale=SCALE)
+    layer = LAYERS.build(cfg | (dict(sampling_ratio=s) if s else {}))
     feat, rois = torch.randn(2, 4, 7, 9), ROIS.float()
-    plain = torchvision.ops.roi_align(feat, rois, (2, 3), SCALE, 2, aligned=True)
-    torch.testing.assert_close(layer(feat, rois), factor * plain)  # sigmoid(0) is a half
+    plain = torchvision.ops.roi_align(feat, rois, (2, 3), SCALE, s, aligned=True)
+    torch.testing.assert_close(layer(feat, rois), factor * plain, atol=1e-4, rtol=0)  # sigmoid(0) is a half
     for last in (layer.offset_fc[-1], layer.mask_fc[2]) if hasattr(layer, 'mask_fc') else (layer.offset_fc[-1],):
         nn.init.normal_(last.weight)
     out = layer(feat, rois)
     hidden = plain.flatten(1)
-    moved = pool_moved_cells(feat, rois, 0.1 * layer.offset_fc(hidden).view(4, 2, 2, 3), spatial_scale=SCALE, sampling_ratio=2)
+    moved = pool_moved_cells(feat, rois, 0.1 * layer.offset_fc(hidden).view(4, 2, 2, 3), spatial_scale=SCALE, sampling_ratio=s)
     mask = layer.mask_fc(hidden).view(4, 1, 2, 3) if hasattr(layer, 'mask_fc') else 1.0
     torch.testing.assert_close(out, moved * mask)
     assert not torch.allclose(out, factor * plain)
@@ -200,8 +214,8 @@ def test_by_config_on_a_pyramid_and_in_half_precision(cfg: dict) -> None:
 def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match='PSRoIAlign: the channels of the map must be a multiple of the 3 x 2 cells, got 5'):
         LAYERS.build(dict(type='PSRoIAlign', output_size=(3, 2)))(torch.ones(1, 5, 4, 4), torch.zeros(1, 5))
-    with pytest.raises(ValueError, match='DeformRoIPoolPack: `sampling_ratio` must be 1 or more, got 0'):
-        LAYERS.build(dict(type='DeformRoIPoolPack', output_size=2, output_channels=4, sampling_ratio=0))
+    with pytest.raises(ValueError, match='DeformRoIPoolPack: `sampling_ratio` must be 0 or more, got -1'):
+        LAYERS.build(dict(type='DeformRoIPoolPack', output_size=2, output_channels=4, sampling_ratio=-1))
     for name, size in (('RoIAlign', 0), ('RoIPool', (7,)), ('PSRoIAlign', (2, -1)), ('ContextAwareRoIPool', 0)):
         with pytest.raises(ValueError, match=f'{name}: `output_size` must be a positive number or'):
             LAYERS.build(dict(type=name, output_size=size))

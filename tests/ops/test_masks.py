@@ -45,6 +45,13 @@ def test_pasting_is_sampling_at_the_centres_of_pixels() -> None:
         np.testing.assert_array_equal(mask_tools.decode(rle), expected)
 
 
+def test_mixed_precision_pastes_the_same_masks() -> None:
+    probs, boxes = torch.rand(3, 14, 14), torch.tensor([[3.2, 4.7, 60.1, 63.3]]).expand(3, 4)
+    pasted = paste_masks(probs, boxes, (64, 64))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert paste_masks(probs, boxes, (64, 64)) == pasted
+
+
 @pytest.mark.parametrize('box', [[50.0, 2.0, 70.0, 9.0], [4.0, 4.0, 4.0, 9.0], [-9.0, -9.0, -2.0, -2.0]])
 def test_pasting_outside_of_the_image_gives_an_empty_mask(box: list[float]) -> None:
     (rle,) = paste_masks(torch.full((1, 4, 4), 0.4), torch.tensor([box]), (20, 30))

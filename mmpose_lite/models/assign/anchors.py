@@ -99,6 +99,8 @@ class AnchorGenerator(nn.Module):
     def valid_flags(self, featmap_shapes: Sequence[tuple[int, int]], image_shape: tuple[int, int]) -> list[Tensor]:
         """Return for each level (H * W * A,) bool: whether the anchor's cell is on the image and not on its padding.
 
+        Differs: mmdet also learns from the padding of an image up to the next multiple of 32 px.
+
         Args:
             featmap_shapes: (H, W) of each of the L feature maps.
             image_shape: (h, w) px of the image, without what was padded to make a batch.

@@ -44,7 +44,7 @@ class MaxIoUAssigner:
 
     Args:
         pos_iou_thr: see above.
-        neg_iou_thr: see above; a pair (low, high) makes background what is in [low, high).
+        neg_iou_thr: see above; a pair (low, high) makes background what is in [low, high), and in images without objects all.
         min_pos_iou: see above.
         gt_max_assign_all: False gives an object one of the priors that tie.
         ignore_iof_thr: share of the prior in the region, or of the region in the prior; below 0 regions do not count.
@@ -121,7 +121,8 @@ class MaxIoUAssigner:
             ious = ious.masked_fill(ignored, -1.0)
             max_ious = max_ious.masked_fill(ignored, -1.0)
         low, high = self.neg_iou_range
-        gt_inds = torch.where((max_ious >= low) & (max_ious < high), 0, -1)
+        nobody = M == 0 if is_object is None else ~is_object.any()  # then nothing reaches `low`, and all is background
+        gt_inds = torch.where(((max_ious >= low) | (nobody & (max_ious >= 0))) & (max_ious < high), 0, -1)
         if best is not None and N:
             gt_inds = torch.where(max_ious >= self.pos_iou_thr, best + 1, gt_inds)
             if self.match_low_quality:

@@ -1,11 +1,12 @@
 """The annotated objects of a batch, as assigners take them: tensors whose size the host knows."""
 
 # Letters: B images, N objects of an image, at least 1.
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from mmpose_lite.models.assign.assigner import Assignment
 from mmpose_lite.ops.iou import pairwise_iou
 from mmpose_lite.structures import SampleBatch
 
@@ -35,6 +36,20 @@ class Objects(NamedTuple):
     def of_image(self, index: int) -> 'Objects':
         """Return those of one image: boxes (N, 4) and so on."""
         return Objects(*(field[index] for field in self))
+
+    def assigned(self, priors: Tensor, assigner: Any, *, is_usable: Tensor | None = None) -> Assignment:
+        """Return what an assigner says of the priors of one image; see `of_image`.
+
+        Args:
+            priors: (N, 4) xyxy, or whatever the assigner takes, N first.
+            assigner: one of the ASSIGNERS.
+            is_usable: (N,) bool; priors for which it is False are neither positive nor background. None: all can be.
+        """
+        if is_usable is not None:
+            # An empty box overlaps nothing, so it can not be the best of an object.
+            priors = priors.where(is_usable.view(-1, *[1] * (priors.ndim - 1)), 0)
+        found = assigner.assign(priors, self.boxes, is_object=self.is_object, ignored_xyxy=self.ignored_boxes)
+        return found if is_usable is None else found._replace(gt_inds=found.gt_inds.where(is_usable, -1))
 
     @property
     def ignored_boxes(self) -> Tensor:

@@ -139,6 +139,7 @@ class IoUBalancedNegSampler(RandomSampler):
 
     Source: Pang et al., Libra R-CNN, CVPR 2019, Sec. 3.1, arXiv:1904.02701. Names and defaults are mmdet's, and so is the end of
     the range, which counts the positives' IoU.
+    Differs: -1 is the same for every image; mmdet sets it to 0 after the first one.
 
     Args:
         num: see RandomSampler.

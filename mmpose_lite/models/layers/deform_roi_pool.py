@@ -8,6 +8,9 @@ from torch.nn import functional
 from mmpose_lite.models.layers.roi_pool import RoIAlign, cells_of
 from mmpose_lite.registry import LAYERS
 
+_SAMPLES_OF_GRADIENT = 2  # along each side of a cell
+_SLACK = 3e-5  # cells of the map, of which a side is shorter, lest rounding give one that is a whole number another sample
+
 
 def pool_moved_cells(feat: Tensor, rois: Tensor, offset: Tensor, *, spatial_scale: float, sampling_ratio: int) -> Tensor:
     """Return (R, C, h, w): the mean of s x s bilinear samples in each cell of a box, moved; with a gradient for `offset`.
@@ -19,8 +22,34 @@ def pool_moved_cells(feat: Tensor, rois: Tensor, offset: Tensor, *, spatial_scal
         rois: (R, 5), the index of the image and the box xyxy in px.
         offset: (R, 2, h, w), x and y by which a cell moves, in widths and heights of the box.
         spatial_scale: cells of the map per px of the boxes.
-        sampling_ratio: s.
+        sampling_ratio: s; 0 takes as many as a cell spans cells of the map, rounded up, and for the gradient of `offset` 2.
     """
+    if sampling_ratio > 0:
+        return _mean_of_samples(feat, rois, offset, spatial_scale, sampling_ratio)
+    pooled = _cells_as_boxes(feat, rois, offset.detach(), spatial_scale)
+    if not offset.requires_grad:
+        return pooled
+    moving = _mean_of_samples(feat.detach(), rois, offset, spatial_scale, _SAMPLES_OF_GRADIENT)
+    return pooled + (moving - moving.detach())
+
+
+def _cells_as_boxes(feat: Tensor, rois: Tensor, offset: Tensor, spatial_scale: float) -> Tensor:
+    """Return what RoIAlign, which knows the number of samples of each box by itself, pools of each cell alone."""
+    R, _, h, w = offset.shape
+    corner, size = rois[:, 1:3] * spatial_scale, (rois[:, 3:] - rois[:, 1:3]) * spatial_scale
+    lows, highs = [], []
+    for axis, cells in enumerate((w, h)):
+        steps = torch.arange(cells, device=feat.device, dtype=size.dtype) / cells
+        side = size[:, axis, None, None]
+        low = corner[:, axis, None, None] + (offset[:, axis] + (steps if axis == 0 else steps[:, None])) * side
+        lows.append(low + _SLACK / 2)
+        highs.append(low + side / cells - _SLACK / 2)
+    boxes = torch.stack([rois[:, 0, None, None].expand(R, h, w), *lows, *highs], dim=-1).view(-1, 5)
+    return RoIAlign(1)(feat, boxes).view(R, h, w, feat.shape[1]).permute(0, 3, 1, 2)
+
+
+def _mean_of_samples(feat: Tensor, rois: Tensor, offset: Tensor, spatial_scale: float, sampling_ratio: int) -> Tensor:
+    """Return the mean of s x s samples; see `pool_moved_cells`."""
     B, C, H, W = feat.shape
     R, _, h, w = offset.shape
     corner = rois[:, 1:3] * spatial_scale - 0.5
@@ -59,18 +88,18 @@ class DeformRoIPoolPack(nn.Module):
     """Pools a box twice: the first result says, through layers of its own, how the cells of the second move.
 
     Source: Dai et al., Deformable Convolutional Networks, ICCV 2017, Sec. 2.2, arXiv:1703.06211. Names and keys are mmcv's.
-    Differs: a fixed number of samples, where mmcv's 0 takes as many as a cell spans cells of the map.
+    Differs: with `sampling_ratio=0`, the gradient that makes cells move is that of 2 x 2 samples, whatever the size of the cell.
 
     Args:
         output_size: h and w, or one number for both.
         output_channels: C of the maps.
         deform_fc_channels: of the two hidden layers.
         spatial_scale: cells of the map per px of the boxes.
-        sampling_ratio: samples of a cell along each side, 1 or more.
+        sampling_ratio: samples of a cell along each side; 0 takes as many as it spans cells of the map, rounded up.
         gamma: factor on the offsets, which are then in widths and heights of the box.
 
     Raises:
-        ValueError: `output_size` or `sampling_ratio` is not positive.
+        ValueError: `output_size` is not positive, or `sampling_ratio` negative.
     """
 
     def __init__(
@@ -80,12 +109,12 @@ class DeformRoIPoolPack(nn.Module):
         *,
         deform_fc_channels: int = 1024,
         spatial_scale: float = 1.0,
-        sampling_ratio: int = 2,
+        sampling_ratio: int = 0,
         gamma: float = 0.1,
     ) -> None:
         super().__init__()
-        if sampling_ratio < 1:
-            raise ValueError(f'{type(self).__name__}: `sampling_ratio` must be 1 or more, got {sampling_ratio}.')
+        if sampling_ratio < 0:
+            raise ValueError(f'{type(self).__name__}: `sampling_ratio` must be 0 or more, got {sampling_ratio}.')
         self.output_size = cells_of(type(self).__name__, output_size)
         self.spatial_scale = spatial_scale
         self.sampling_ratio = sampling_ratio
@@ -146,7 +175,7 @@ class ModulatedDeformRoIPoolPack(DeformRoIPoolPack):
         *,
         deform_fc_channels: int = 1024,
         spatial_scale: float = 1.0,
-        sampling_ratio: int = 2,
+        sampling_ratio: int = 0,
         gamma: float = 0.1,
     ) -> None:
         super().__init__(

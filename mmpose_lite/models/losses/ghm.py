@@ -42,7 +42,8 @@ class _GradientDensity(nn.Module):
             total: scalar.
         """
         index = (gradient * self.bins).long().clamp(0, self.bins - 1).flatten()
-        found = gradient.new_zeros(self.bins).index_add_(0, index, counts.flatten().to(gradient.dtype))
+        found = index.new_zeros(self.bins).index_add_(0, index, counts.flatten().long())  # float32 can not count beyond 2^24
+        found = found.to(gradient.dtype)
         filled = found > 0
         smooth = found
         if self.momentum > 0:

@@ -28,7 +28,7 @@ class FPN(BaseModule):
         out_channels: C of every result.
         num_outs: L results; those beyond the maps of the backbone are coarser by 2 each.
         start_level: first map that is used, from 0.
-        end_level: last map that is used; -1 is the last. With another one there are no coarser results.
+        end_level: last map that is used; -1 is the last. With an earlier one there are no coarser results.
         add_extra_convs: how coarser maps are made: False, every second cell of the map before; a convolution of stride 2 whose
             first input is the last map of the backbone ('on_input' or True), its lateral sum ('on_lateral') or result
             ('on_output').
@@ -63,8 +63,9 @@ class FPN(BaseModule):
                 f'FPN: `start_level` and `end_level` must be among the {len(in_channels)} maps of `in_channels` and rise, got '
                 f'{start_level} and {end_level}.'
             )
-        if num_outs < used or (end_level != -1 and num_outs != used):
-            rule = f'{used} or more' if end_level == -1 else f'{used}, since `end_level` is set'
+        all_used = last == len(in_channels) - 1
+        if num_outs < used or (num_outs > used and not all_used):
+            rule = f'{used} or more' if all_used else f'{used}, since `end_level` is not the last'
             raise ValueError(f'FPN: `num_outs` must be {rule}, got {num_outs}.')
         if add_extra_convs not in (True, False, *EXTRA_CONVS):
             raise ValueError(f'FPN: `add_extra_convs` must be a bool or one of {EXTRA_CONVS}, got {add_extra_convs!r}.')

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mmpose_lite.models.assign.anchors import AnchorGenerator, inside_image
-from mmpose_lite.models.assign.assigner import Assignment
 from mmpose_lite.models.assign.objects import Objects
 
 
@@ -70,7 +69,7 @@ def sample_anchors(
     rows = []
     for i, (priors, usable) in enumerate(zip(anchors, on_image)):
         of_image = objects.of_image(i)
-        assignment = _assigned(priors, usable, of_image, assigner)
+        assignment = of_image.assigned(priors, assigner, is_usable=usable)
         sampled = sampler.sample(assignment)
         gt_rows = (assignment.gt_inds[sampled.indices] - 1).clamp(min=0)
         rows.append((sampled.indices, of_image.boxes[gt_rows], of_image.labels[gt_rows], *sampled[1:]))
@@ -90,17 +89,8 @@ def assign_anchors(
     rows = []
     for i, (priors, usable) in enumerate(zip(anchors, on_image)):
         of_image = objects.of_image(i)
-        gt_inds = _assigned(priors, usable, of_image, assigner).gt_inds
+        gt_inds = of_image.assigned(priors, assigner, is_usable=usable).gt_inds
         gt_rows = (gt_inds - 1).clamp(min=0)
         rows.append((gt_inds, of_image.boxes[gt_rows], of_image.labels[gt_rows]))
     gt_inds, boxes, labels = (torch.stack(column) for column in zip(*rows))
     return gt_inds, boxes, labels
-
-
-def _assigned(priors: Tensor, usable: Tensor | None, objects: Objects, assigner: Any) -> Assignment:
-    """Return what the assigner says of one image, with -1 for anchors that can not count."""
-    if usable is not None:
-        # An empty box overlaps nothing, so it can not be the best of an object.
-        priors = priors.where(usable.view(-1, *[1] * (priors.ndim - 1)), 0)
-    assignment = assigner.assign(priors, objects.boxes, is_object=objects.is_object, ignored_xyxy=objects.ignored_boxes)
-    return assignment if usable is None else assignment._replace(gt_inds=assignment.gt_inds.where(usable, -1))

@@ -63,9 +63,7 @@ def sample_rois(
     parts = []
     for i, priors in enumerate(boxes):
         of_image = objects.of_image(i)
-        assignment = assigner.assign(priors, of_image.boxes, is_object=of_image.is_object, ignored_xyxy=of_image.ignored_boxes)
-        if is_usable is not None:
-            assignment = assignment._replace(gt_inds=assignment.gt_inds.where(is_usable[i], -1))
+        assignment = of_image.assigned(priors, assigner, is_usable=None if is_usable is None else is_usable[i])
         is_gt = priors.new_zeros(len(priors), dtype=torch.bool)
         if sampler.add_gt_as_proposals:
             priors = torch.cat([of_image.boxes, priors])
