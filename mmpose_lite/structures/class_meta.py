@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmpose_lite.structures.class_tables import BUILTIN, COCO_CATEGORY_IDS, hue_color
+from mmpose_lite.structures.sides import swaps_by_name
 
 Color = tuple[int, int, int]
 IGNORE_INDEX = 255  # label of the pixels that belong to no class, in files as in memory
@@ -64,7 +65,7 @@ class ClassMeta:
 
         Args:
             spec: `classes` (C names, or the number C), and optionally `name`; `palette` (C RGB triples); `swaps`
-                (pairs of names; found from `left_`/`right_` names when absent).
+                (pairs of names; found from left and right, or l and r, in the names when absent).
 
         Raises:
             ValueError: a key is unknown, a name is double, a colour is out of range, or a list has the wrong length.
@@ -96,7 +97,7 @@ class ClassMeta:
             if not path.is_file():
                 raise FileNotFoundError(f'ClassMeta: the file {str(path)!r} given as `meta` does not exist.')
             try:
-                return cls.from_dict({'name': path.stem, **json.loads(path.read_text())})
+                return cls.from_dict({'name': path.stem, **json.loads(path.read_bytes())})
             except (TypeError, ValueError) as error:
                 raise ValueError(f'{path}: {error}') from error
         near = difflib.get_close_matches(str(spec), BUILTIN, n=1)
@@ -121,7 +122,7 @@ def _palette(given: Sequence[Sequence[int]], num_classes: int) -> tuple[Color, .
 
 def _swaps(names: tuple[str, ...], pairs: Sequence[Sequence[str]] | None) -> tuple[int, ...]:
     if pairs is None:
-        pairs = [(n, n.replace('left', 'right')) for n in names if 'left' in n and n.replace('left', 'right') in names]
+        return swaps_by_name(names)
     swaps = list(range(len(names)))
     for pair in pairs:
         if len(pair) != 2 or not set(pair) <= set(names) or any(swaps[names.index(n)] != names.index(n) for n in pair):

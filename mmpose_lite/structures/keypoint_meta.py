@@ -8,6 +8,7 @@ Boxes have edges, not pixels, but flip by the same w - 1 - x so that they stay o
 import colorsys
 import difflib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmpose_lite.structures.keypoint_tables import BUILTIN
+from mmpose_lite.structures.sides import mirrored_name, side_of, swaps_by_name
 
 Color = tuple[int, int, int]
 
@@ -82,7 +84,8 @@ class KeypointMeta:
 
         Args:
             spec: `keypoints` (K names, or the number K), and optionally `name`; `swaps` (pairs of names or indices; found from
-                `left_`/`right_` names when absent); `limbs` (pairs of names or indices); `sigmas` (K numbers or one for all);
+                left and right, or l and r, in the names when absent); `limbs` (pairs of names or indices); `sigmas` (K numbers or
+                one for all);
                 `colors` and `limb_colors` (RGB triples); `lower_body` (names or indices; found from the names when absent);
                 `derived` (a keypoint -> names of this or another convention whose mean it is).
 
@@ -107,14 +110,14 @@ class KeypointMeta:
         sigmas = (float(sigmas),) * len(names) if isinstance(sigmas, int | float) else tuple(float(s) for s in sigmas)
         if len(sigmas) != len(names) or min(sigmas) <= 0:
             raise ValueError(f'KeypointMeta: `sigmas` must be one positive number or {len(names)}, got {sigmas}.')
-        swaps = _swaps(names, spec['swaps']) if spec.get('swaps') is not None else _swaps_by_name(names)
+        swaps = _swaps(names, spec['swaps']) if spec.get('swaps') is not None else _found_swaps(names)
         colors = _colors(spec.get('colors'), _side_colors(names), 'colors')
         limb_colors = _colors(
             spec.get('limb_colors'),
             _limb_colors(names, limbs, colors),
             'limb_colors',
         )
-        lower = spec.get('lower_body', [n for n in names if any(part in n for part in _LOWER_BODY)])
+        lower = spec.get('lower_body', [n for n in names if any(part in n.lower() for part in _LOWER_BODY)])
         lower_body = tuple(_index(names, k, 'lower_body') for k in lower)
         derived = _derived(names, spec.get('derived', {}))
         return cls(str(spec.get('name', 'custom')), names, swaps, limbs, sigmas, colors, limb_colors, lower_body, derived)
@@ -133,7 +136,7 @@ class KeypointMeta:
             if not path.is_file():
                 raise FileNotFoundError(f'KeypointMeta: the file {str(path)!r} given as `meta` does not exist.')
             try:
-                content = json.loads(path.read_text())
+                content = json.loads(path.read_bytes())
                 return cls.from_dict({'name': path.stem, **content})
             except (TypeError, ValueError) as error:
                 raise ValueError(f'{path}: {error}') from error
@@ -184,14 +187,17 @@ def _swaps(names: tuple[str, ...], pairs: Sequence[Sequence[str | int]]) -> tupl
     return tuple(swaps)
 
 
-def _swaps_by_name(names: tuple[str, ...]) -> tuple[int, ...]:
-    def mirrored(name: str) -> str:
-        for side, other in (('left', 'right'), ('right', 'left')):
-            if side in name:
-                return name.replace(side, other)
-        return name
-
-    return tuple(names.index(mirrored(n)) if mirrored(n) in names else i for i, n in enumerate(names))
+def _found_swaps(names: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the swaps that the names tell; warn of those with a side whose other side is missing."""
+    swaps = swaps_by_name(names)
+    lonely = [name for i, name in enumerate(names) if swaps[i] == i and side_of(name)]
+    if lonely:
+        warnings.warn(
+            f'KeypointMeta: {lonely[0]!r} has no {mirrored_name(lonely[0])!r} to change places with when an image is mirrored'
+            f'{f", and so {len(lonely) - 1} more" if len(lonely) > 1 else ""}; correct the name, or give `swaps` ([] for none).',
+            stacklevel=3,
+        )
+    return swaps
 
 
 def _colors(given: Sequence[Sequence[int]] | None, default: tuple[Color, ...], what: str) -> tuple[Color, ...]:
@@ -206,17 +212,13 @@ def _colors(given: Sequence[Sequence[int]] | None, default: tuple[Color, ...], w
 _MIDDLE: Color = (51, 153, 255)
 
 
-def _side(name: str) -> str:
-    return 'left' if 'left' in name else 'right' if 'right' in name else ''
-
-
 def _side_colors(names: tuple[str, ...]) -> tuple[Color, ...]:
     """Left green, right orange, middle blue; without sides, hues around the circle (fingers stay apart)."""
-    sided = any(_side(n) for n in names)
+    sided = any(side_of(n) for n in names)
 
     def color(i: int, name: str) -> Color:
         if sided:
-            return {'left': (0, 255, 0), 'right': (255, 128, 0), '': _MIDDLE}[_side(name)]
+            return {'left': (0, 255, 0), 'right': (255, 128, 0), '': _MIDDLE}[side_of(name)]
         r, g, b = colorsys.hsv_to_rgb(i / len(names), 0.9, 1.0)
         return (round(255 * r), round(255 * g), round(255 * b))
 
@@ -225,4 +227,4 @@ def _side_colors(names: tuple[str, ...]) -> tuple[Color, ...]:
 
 def _limb_colors(names: tuple[str, ...], limbs: tuple[tuple[int, int], ...], colors: tuple[Color, ...]) -> tuple[Color, ...]:
     """The colour of a limb's second keypoint; between left and right, that of the middle."""
-    return tuple(_MIDDLE if {_side(names[a]), _side(names[b])} == {'left', 'right'} else colors[b] for a, b in limbs)
+    return tuple(_MIDDLE if {side_of(names[a]), side_of(names[b])} == {'left', 'right'} else colors[b] for a, b in limbs)

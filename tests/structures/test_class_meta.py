@@ -58,6 +58,7 @@ def test_sides_are_swapped_by_a_table() -> None:
     table = ClassMeta.load(dict(classes=['sky', 'left_arm', 'right_arm'])).flip_table
     labels = np.array([0, 1, 2, 255, 200], np.uint8)
     assert table[labels].tolist() == [0, 2, 1, 255, 200]
+    assert ClassMeta.load(dict(classes=['Right Arm', 'sky', 'Left Arm'])).swaps == (2, 1, 0)
     assert ClassMeta.load('cityscapes').flip_table is None
     assert ClassMeta.load(dict(classes=['a', 'b', 'c'], swaps=[['c', 'a']])).swaps == (2, 1, 0)
 

@@ -137,8 +137,44 @@ def test_swaps_given(swaps: list, expected: tuple[int, ...]) -> None:
     assert KeypointMeta.from_dict(dict(keypoints=['a', 'b', 'c'], swaps=swaps)).swaps == expected
 
 
-def test_a_side_without_its_other_stays_where_it_is() -> None:
-    assert KeypointMeta.from_dict(dict(keypoints=['left_eye', 'nose'])).swaps == (0, 1)
+@pytest.mark.parametrize(
+    'pair',
+    [
+        'Left Eye/Right Eye',
+        'LEFT_EYE/RIGHT_EYE',
+        'l_eye/r_eye',
+        'eye.L/eye.R',
+        'LEye/REye',
+        'earL/earR',
+        'L/R',
+        'leftEye/rightEye',
+    ],
+)
+def test_sides_are_found_as_annotation_tools_write_them(pair: str) -> None:
+    left, right = pair.split('/')
+    meta = KeypointMeta.from_dict(dict(keypoints=[left, 'nose', right]))
+    assert meta.swaps == (2, 1, 0)
+    assert meta.colors == ((0, 255, 0), (51, 153, 255), (255, 128, 0))
+
+
+@pytest.mark.parametrize('names', ['L1/R1', 'tail/rail', 'Lip/Rip', 'cell/cerr', 'bright/bleft'])
+def test_letters_within_words_are_no_sides(names: str) -> None:
+    found = KeypointMeta.from_dict(dict(keypoints=names.split('/'))).swaps
+    assert found == ((1, 0) if names == 'bright/bleft' else (0, 1))
+
+
+def test_a_side_without_its_other_stays_where_it_is_and_is_told(recwarn: pytest.WarningsRecorder) -> None:
+    assert KeypointMeta.from_dict(dict(keypoints=['left_eye', 'rigth_eye', 'nose'])).swaps == (0, 1, 2)
+    assert "'left_eye' has no 'right_eye' to change places with when an image is mirrored; correct" in str(recwarn.pop().message)
+    KeypointMeta.from_dict(dict(keypoints=['left_eye', 'nose'], swaps=[]))
+    KeypointMeta.from_dict(dict(keypoints=['left_eye', 'right_eye']))
+    assert not recwarn.list
+
+
+def test_lower_body_and_marks_of_other_writers(tmp_path: Path) -> None:
+    assert KeypointMeta.load(dict(keypoints=['Nose', 'Left Hip', 'Right Hip'])).lower_body == (1, 2)
+    (tmp_path / 'fish.json').write_bytes(b'\xef\xbb\xbf{"keypoints": ["nose", "tail"]}')
+    assert KeypointMeta.load(tmp_path / 'fish.json').num_keypoints == 2
 
 
 @pytest.mark.parametrize('spec', [*BUILTIN, HAND, dict(keypoints=2, colors=[[1, 2, 3], [4, 5, 6]], sigmas=[0.1, 0.2])])
