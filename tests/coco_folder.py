@@ -10,9 +10,9 @@ import numpy as np
 from pycocotools import mask as mask_api
 
 from mmpose_lite.datasets.check import check_annotations
-from mmpose_lite.datasets.check_parts import read_annotations, read_detections
 from mmpose_lite.datasets.check_report import CheckReport
 from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures.coco_file import read_coco, read_results
 
 META = dict(name='three', keypoints=['head', 'left_hand', 'right_hand'])
 IMAGE_SIZE = (120, 90)  # (w, h)
@@ -29,7 +29,7 @@ def person(ann_id: int, image_id: int, /, **changes: Any) -> dict[str, Any]:
 
 def check_file(ann_file: Path, *, meta: KeypointMeta, img_dir: Path, det_file: Path | None = None, **options: Any) -> CheckReport:
     """Check an annotation file and its images, and a detector's boxes."""
-    content, detections = read_annotations(ann_file), None if det_file is None else read_detections(det_file)
+    content, detections = read_coco(ann_file), None if det_file is None else read_results(det_file)
     return check_annotations(content, ann_file=ann_file, meta=meta, img_dir=img_dir, detections=detections, **options)
 
 

@@ -29,6 +29,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'annotations; frames of a video are called clip.mp4#0, clip.mp4#1 ... (default: the whole picture is one person)',
     )
     parser.add_argument(
+        '--box-category', type=int, default=1, metavar='ID', help='of people in the file of --boxes (default: %(default)s)'
+    )
+    parser.add_argument(
         '--detector',
         nargs=2,
         metavar=('CONFIG', 'CHECKPOINT'),
@@ -90,7 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise CallError(f'--boxes, --detector: the network of {args.config} is bottom-up and finds the people itself.')
     try:
         sources = find_sources(args.inputs)
-        boxes = read_boxes(args.boxes, score_thr=args.box_score_thr) if args.boxes else None
+        boxes = None
+        if args.boxes:
+            boxes = read_boxes(args.boxes, score_thr=args.box_score_thr, category_id=args.box_category)
         if boxes is not None and not any([source.is_video or boxes.find(source.name) for source in sources]):  # noqa: C419
             raise CallError(f'--boxes {args.boxes}: has boxes for none of the {len(sources)} inputs, such as {sources[0].name}.')
         model = init_model(cfg, args.checkpoint, device=device, trust=args.trust)

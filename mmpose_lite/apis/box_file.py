@@ -1,7 +1,6 @@
 """Boxes that a detector or an annotator made, for pictures that are named by file name or by id."""
 
 # Letters: N boxes of one image.
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mmpose_lite.structures.coco_file import checked_coco, image_of, images_by_id, read_json
 
 _Row = tuple[float, float, float, float, float]
 
@@ -66,7 +67,7 @@ def _is_end(end: str, path: str) -> bool:
 def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | None = 1) -> BoxFile:
     """Return the boxes of a JSON file: a detector's results, or a COCO annotation file (its boxes with score 1, no crowds).
 
-    Boxes without a positive size are left out with a warning.
+    Boxes without a positive size are left out with a warning; so is a file all of whose boxes are of other categories.
 
     Args:
         path: a list of {`image_id` or `file_name`, `bbox` [x, y, w, h] px, `score`, `category_id`}, or a dict with `images` and
@@ -79,31 +80,34 @@ def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | N
         ValueError: the file is not of this form; names the file and the entry.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'read_boxes: there is no file {path}.')
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'read_boxes: {path} is not JSON: {error}.') from error
+    content = read_json(path, key='boxes')
     by_name: dict[str, list[_Row]] = {}
     by_id: dict[int, list[_Row]] = {}
     if isinstance(content, dict) and {'images', 'annotations'} <= content.keys():
-        content = _entries_of_annotations(path, content, by_name)
+        content = _entries_of_annotations(path, checked_coco(content, path), by_name)
     elif not isinstance(content, list):
         raise ValueError(
             f'read_boxes: {path} must hold a list of detections, or a dict with `images` and `annotations`, '
             f'got a {type(content).__name__}.'
         )
-    flat = 0
+    flat, num_used, others = 0, 0, set()
     for index, entry in enumerate(content):
         row = _checked_row(path, index, entry)
         rows = by_name.setdefault(entry['file_name'], []) if 'file_name' in entry else by_id.setdefault(entry['image_id'], [])
         if category_id is not None and entry.get('category_id', category_id) != category_id:
+            others.add(entry['category_id'])
             continue
+        num_used += 1
         if row[2] <= row[0] or row[3] <= row[1]:
             flat += 1
         elif row[4] >= score_thr:
             rows.append(row)
+    if others and not num_used:
+        warnings.warn(
+            f'{path}: none of its {len(content)} boxes has the `category_id` {category_id!r}, which is that of people; they have '
+            f'{sorted(others, key=str)[:8]}.',
+            stacklevel=2,
+        )
     if flat:
         warnings.warn(f'{path}: {flat} of {len(content)} boxes have no positive size and are left out.', stacklevel=2)
     return BoxFile(path, by_name, by_id)
@@ -111,18 +115,11 @@ def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | N
 
 def _entries_of_annotations(path: Path, content: Mapping[str, Any], by_name: dict[str, list[_Row]]) -> list[dict[str, Any]]:
     """Return the annotations as entries of a detector; every image gets its place in `by_name`, people or not."""
-    names = {}
-    for index, image in enumerate(content['images']):
-        if not isinstance(image, dict) or 'id' not in image or not isinstance(image.get('file_name'), str):
-            raise ValueError(f'read_boxes: {path}, image {index}: needs an `id` and a `file_name`, got {image!r}.')
-        names[image['id']] = image['file_name']
-        by_name[image['file_name']] = []
-    for index, annotation in enumerate(content['annotations']):
-        if annotation.get('image_id') not in names:
-            raise ValueError(f'read_boxes: {path}, annotation {index}: no image has the id {annotation.get("image_id")!r}.')
+    images = images_by_id(content, path)
+    by_name |= {image['file_name']: [] for image in images.values()}
     return [
-        {**annotation, 'file_name': names[annotation['image_id']], 'score': 1.0}
-        for annotation in content['annotations']
+        {**annotation, 'file_name': image_of(annotation, images, f'{path}: annotations[{index}]')['file_name'], 'score': 1.0}
+        for index, annotation in enumerate(content['annotations'])
         if not annotation.get('iscrowd')
     ]
 

@@ -12,7 +12,6 @@ from mmengine.config import Config
 from mmpose_lite.datasets import CocoKeypointDataset
 from mmpose_lite.datasets.check import check_annotations
 from mmpose_lite.datasets.check_detection import check_objects
-from mmpose_lite.datasets.check_parts import read_annotations, read_detections
 from mmpose_lite.datasets.check_report import CheckReport, Level
 from mmpose_lite.datasets.coco_detection import CocoDetectionDataset
 from mmpose_lite.datasets.label_scan import LabelFinding, LabelReport, scan_labels
@@ -21,6 +20,7 @@ from mmpose_lite.datasets.voc_detection import VOCDetectionDataset
 from mmpose_lite.engine.config import SPLITS, ConfigError
 from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import ClassMeta, KeypointMeta
+from mmpose_lite.structures.coco_file import read_coco, read_results
 from mmpose_lite.structures.voc_xml import read_voc
 
 
@@ -80,7 +80,7 @@ def check_config(
         if set(source.uses) != {'train'}:
             report.add('shared-image', [i for name, i in source.files.items() if name in trained], max_ids=max_ids)
         name = ', '.join(dict.fromkeys(source.uses))
-        reports[name if name not in reports else f'{name} ({source.ann_file.name})'] = report
+        reports[name if name not in reports else f'{name} ({source.ann_file})'] = report
     return reports | _check_masks(cfg, splits, level)
 
 
@@ -116,7 +116,7 @@ def _check_masks(cfg: Config, splits: Sequence[str], level: Level) -> dict[str, 
 
 
 def _check_source(source: _Source, level: Level, max_ids: int) -> CheckReport:
-    content = read_voc(source.ann_file) if source.ann_file.suffix == '.txt' else read_annotations(source.ann_file)
+    content = read_voc(source.ann_file) if source.ann_file.suffix == '.txt' else read_coco(source.ann_file)
     report = _check_content(source, content, level, max_ids)
     source.files = {os.path.join(source.img_dir, image['file_name']): image['id'] for image in content['images']}
     return report
@@ -134,7 +134,7 @@ def _check_content(source: _Source, content: dict[str, Any], level: Level, max_i
             min_box_size=source.min_box_size,
             max_ids=max_ids,
         )
-    detections = None if source.det_file is None else read_detections(source.det_file)
+    detections = None if source.det_file is None else read_results(source.det_file)
     return check_annotations(
         content,
         ann_file=source.ann_file,

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from mmpose_lite.datasets.transforms.loading import read_image
+from mmpose_lite.structures.coco_file import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
 _FOURCC = {'.mp4': 'mp4v', '.avi': 'MJPG'}

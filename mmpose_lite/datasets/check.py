@@ -22,13 +22,13 @@ from mmpose_lite.datasets.check_parts import (
     number_column,
     number_rows,
     repeated,
-    resting_gc,
     sizes_of,
 )
 from mmpose_lite.datasets.check_report import BOX_MARGIN, KEYPOINT_TOLERANCE, CheckReport, Level
 from mmpose_lite.datasets.regions import read_region
 from mmpose_lite.datasets.swapped_sides import find_swapped_sides
 from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures.coco_file import resting_gc
 
 
 def check_annotations(
@@ -42,7 +42,7 @@ def check_annotations(
     category_ids: Collection[int] | None = None,
     max_ids: int = 10,
 ) -> CheckReport:
-    """Check what `read_annotations` returned.
+    """Check what `read_coco` returned.
 
     Args:
         content: `images`, `annotations` and `categories` of a COCO-style file; not changed.
@@ -57,7 +57,7 @@ def check_annotations(
         max_ids: how many ids a finding keeps.
 
     Raises:
-        ValueError: `level` is unknown, or an id or file name is missing or of the wrong type.
+        ValueError: `level` is unknown, or an id is missing or no integer.
     """
     if level not in ('full', 'fast'):
         raise ValueError(f"check_annotations: `level` must be 'full' or 'fast', got {level!r}.")
@@ -156,8 +156,8 @@ def _check_keypoints(
     """Return (N, K) whether a keypoint is labelled."""
     K = meta.num_keypoints
     lists = [a.get('keypoints') for a in annotations]
-    if any(isinstance(points, list) and points and isinstance(points[0], list) for points in lists):  # K lists [x, y, v]
-        lists = [list(chain.from_iterable(points)) if points and isinstance(points[0], list) else points for points in lists]
+    if any(isinstance(points, list) and points and isinstance(points[0], list) for points in lists):
+        lists = [_flat(points) for points in lists]
     absent = np.array([points is None for points in lists], dtype=bool)
     fits = np.array([isinstance(points, list) and len(points) == 3 * K for points in lists], dtype=bool)
     wrong = ~fits & ~absent
@@ -200,6 +200,12 @@ def _check_keypoints(
     suspect, testable = find_swapped_sides(np.stack([x, y], axis=-1), v, meta)
     report.add('left-right', ids[suspect], max_ids=max_ids, example=f'{suspect.sum()} of {testable.sum()} people that show it')
     return labelled
+
+
+def _flat(points: Any) -> Any:
+    """Return K lists [x, y, v] as one list; anything else as it is."""
+    nested = isinstance(points, list) and all(isinstance(point, list) for point in points)
+    return list(chain.from_iterable(points)) if nested else points
 
 
 def _check_segmentations(

@@ -18,13 +18,13 @@ from mmpose_lite.datasets.check_parts import (
     integers,
     number_rows,
     repeated,
-    resting_gc,
     sizes_of,
 )
 from mmpose_lite.datasets.check_report import IMAGE_TOLERANCE, CheckReport, Level
 from mmpose_lite.datasets.regions import Region, read_region
 from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.categories import labels_of_categories
+from mmpose_lite.structures.coco_file import resting_gc
 
 BBOX_SHARE = 0.1  # of a side of the box, by which mask and box may differ beside IMAGE_TOLERANCE
 
@@ -40,7 +40,7 @@ def check_objects(
     min_box_size: float = 1.0,
     max_ids: int = 10,
 ) -> CheckReport:
-    """Check what `read_annotations` returned, as objects of classes.
+    """Check what `read_coco` returned, as objects of classes.
 
     Args:
         content: `images`, `annotations` and `categories` of a COCO-style file; not changed.
@@ -54,7 +54,7 @@ def check_objects(
         max_ids: how many ids a finding keeps.
 
     Raises:
-        ValueError: `level` is unknown, or an id or file name is missing or of the wrong type.
+        ValueError: `level` is unknown, or an id is missing or no integer.
     """
     if level not in ('full', 'fast'):
         raise ValueError(f"check_objects: `level` must be 'full' or 'fast', got {level!r}.")

@@ -1,13 +1,10 @@
-"""What the checks of keypoints and of objects share: reading COCO-style files, ids, images, boxes."""
+"""What the checks of keypoints and of objects share: ids, images, boxes."""
 
 # Letters: N annotations, G images.
-import gc
-import json
 import os
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,66 +15,6 @@ from mmpose_lite.datasets.check_report import IMAGE_TOLERANCE, CheckReport
 from mmpose_lite.datasets.transforms.loading import read_image
 
 FAST_SAMPLE = 100_000
-
-
-def read_annotations(ann_file: str | Path) -> dict[str, Any]:
-    """Parse a COCO-style file and check its frame: `images` and `annotations` are lists of dicts.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the text is no JSON, or a section is missing or of the wrong type; names file and position.
-    """
-    content = _read_json(ann_file)
-    if not isinstance(content, dict):
-        raise ValueError(
-            f'{ann_file}: a COCO-style file must hold a dict with `images` and `annotations`, got a {type(content).__name__}. '
-            'Other formats are converted by tools/convert_dataset.py.'
-        )
-    for section in ('images', 'annotations', 'categories'):
-        if section not in content and section != 'categories':
-            raise ValueError(f'{ann_file}: the section `{section}` is missing, got {sorted(content)}.')
-        _check_entries(content.get(section, []), section, ann_file)
-    return content
-
-
-def read_detections(det_file: str | Path) -> list[dict[str, Any]]:
-    """Parse a detector's result file: a list of dicts with image_id, bbox (xywh) and score. Raises as `read_annotations`."""
-    return _check_entries(_read_json(det_file), 'detections', det_file)
-
-
-@contextmanager
-def resting_gc() -> Iterator[None]:
-    """Millions of new small objects make the garbage collector search in vain; without it a large file takes half the time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-def _read_json(path: str | Path) -> Any:
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'the annotation file {str(path)!r} (`ann_file` or `bbox_file` under `data_root`) does not exist.'
-        )
-    try:
-        with resting_gc():
-            return json.loads(Path(path).read_bytes())
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{path}: no valid JSON at line {error.lineno}, column {error.colno}: {error.msg}.') from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path}: no valid JSON: byte {error.start} is not UTF-8 text.') from error
-
-
-def _check_entries(entries: Any, section: str, path: str | Path) -> Any:
-    if not isinstance(entries, list):
-        raise ValueError(f'{path}: `{section}` must be a list, got a {type(entries).__name__}.')
-    for i, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise ValueError(f'{path}: `{section}[{i}]` must be a dict, got {entry!r}.')
-    return entries
 
 
 def integers(entries: Sequence[dict[str, Any]], key: str, where: str) -> np.ndarray:
@@ -130,10 +67,7 @@ def check_images(
     report: CheckReport, images: Sequence[dict[str, Any]], image_ids: np.ndarray, img_dir: Path, max_ids: int
 ) -> np.ndarray:
     """Return (G, 2) widths and heights, NaN where not given or wrong."""
-    names = [image.get('file_name') for image in images]
-    if set(map(type, names)) - {str}:
-        i = next(i for i, name in enumerate(names) if not isinstance(name, str))
-        raise ValueError(f'{report.ann_file}: images[{i}]: `file_name` must be a text, got {names[i]!r}.')
+    names = [image['file_name'] for image in images]
     report.add('duplicate-image-id', repeated(image_ids), max_ids=max_ids)
     if len(set(names)) < len(names):
         _, inverse, counts = np.unique(names, return_inverse=True, return_counts=True)

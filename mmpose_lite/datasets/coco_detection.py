@@ -7,16 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 
-from mmpose_lite.datasets.coco_keypoints import read_annotation_file
-from mmpose_lite.datasets.pipeline import Pipeline
+from mmpose_lite.datasets.base import DrawnDataset
 from mmpose_lite.datasets.regions import Region, read_region
-from mmpose_lite.datasets.sampling import generator_for
 from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import ClassMeta, bbox_xywh_to_xyxy
 from mmpose_lite.structures.categories import labels_of_categories
+from mmpose_lite.structures.coco_file import image_of, images_by_id, is_box, read_coco
 
 DEGENERATE_MODES = ('warn', 'error')
 
@@ -29,65 +27,18 @@ def box_defect(bbox: Any, image: Mapping[str, Any], *, min_size: float) -> str |
         image: of the box; its `width` and `height` are used where given.
         min_size: px that a side needs.
     """
-    if not isinstance(bbox, Sequence) or len(bbox) != 4 or not all(isinstance(v, int | float) for v in bbox):
-        return f'its `bbox` must be [x, y, w, h], got {bbox}'
+    if not is_box(bbox):
+        return f'its `bbox` must be [x, y, w, h], four finite numbers, got {bbox}'
     x, y, w, h = bbox
-    if not all(map(math.isfinite, bbox)) or not (w >= min_size and h >= min_size):
+    if w < min_size or h < min_size:
         return f'its `bbox` {list(bbox)} is not {min_size:g} px wide and high'
     if x + w <= 0 or y + h <= 0 or x >= image.get('width', math.inf) or y >= image.get('height', math.inf):
         return f'its `bbox` {list(bbox)} lies outside of the image, {image.get("width")} x {image.get("height")} px (w x h)'
     return None
 
 
-class DetectionBase(BaseDataset):
-    """What data sets of objects share; a subclass writes `load_data_list`.
-
-    Args:
-        meta: the classes, anything `ClassMeta.load` takes.
-        ann_file: relative to `data_root`.
-        data_root: folder that `ann_file` and `data_prefix` are relative to.
-        data_prefix: name -> folder.
-        indices: use the first so many samples, or the samples with these indices.
-        pipeline: transforms, as configs or callables.
-        test_mode: the data is for evaluation.
-    """
-
-    def __init__(
-        self,
-        meta: ClassMeta | Mapping[str, Any] | str,
-        *,
-        ann_file: str,
-        data_root: str,
-        data_prefix: Mapping[str, str],
-        indices: int | Sequence[int] | None,
-        pipeline: Sequence[Mapping[str, Any] | Callable],
-        test_mode: bool,
-    ) -> None:
-        self.meta = ClassMeta.load(meta)
-        steps = Pipeline(pipeline)
-        super().__init__(
-            ann_file=ann_file,
-            data_root=data_root,
-            data_prefix=dict(data_prefix),
-            indices=indices,
-            pipeline=steps.transforms,
-            test_mode=test_mode,
-        )
-        self.pipeline = steps
-
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        return dict(class_meta=self.meta, ann_file=self.ann_file)
-
-    def prepare_data(self, index: int) -> Any:
-        """Return sample `index` after the transforms."""
-        if index < 0:
-            index += len(self)
-        return self.pipeline({**self.get_data_info(int(index)), 'class_meta': self.meta, 'rng': generator_for(index)})
-
-
 @DATASETS.register_module()
-class CocoDetectionDataset(DetectionBase):
+class CocoDetectionDataset(DrawnDataset):
     """One sample per image, with all its objects.
 
     An item, before the transforms, has img_path, img_id, and width and height where the file has them; of its N objects bboxes
@@ -137,32 +88,32 @@ class CocoDetectionDataset(DetectionBase):
         self.filter_empty_gt = filter_empty_gt
         self.min_box_size = min_box_size
         self.degenerate = degenerate
+        self.meta = ClassMeta.load(meta)
         super().__init__(
-            meta,
             ann_file=ann_file,
             data_root=data_root,
             data_prefix=dict(img='images') if data_prefix is None else data_prefix,
+            constants=dict(class_meta=self.meta),
             indices=indices,
             pipeline=pipeline,
             test_mode=test_mode,
         )
 
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        return dict(class_meta=self.meta, ann_file=self.ann_file)
+
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return the samples; see the class for their keys."""
         content = self.read_content()
-        images = {image['id']: image for image in content['images']}
-        labels = labels_of_categories(content.get('categories', ()), self.meta, where=self.ann_file)
+        images = images_by_id(content, self.ann_file)
+        labels = labels_of_categories(content['categories'], self.meta, where=self.ann_file)
         objects: dict[int, list[tuple[dict[str, Any], Region | None]]] = {image_id: [] for image_id in images}
         defects = []
         for ann in content['annotations']:
             if ann.get('category_id') not in labels:
                 continue
-            if ann.get('image_id') not in images:
-                raise ValueError(
-                    f'{self.ann_file}: annotation {ann.get("id")} belongs to image {ann.get("image_id")}, which the file does '
-                    'not list.'
-                )
-            image = images[ann['image_id']]
+            image = image_of(ann, images, f'{self.ann_file}: annotation {ann.get("id")}')
             defect = box_defect(ann.get('bbox'), image, min_size=self.min_box_size)
             if defect is None:
                 objects[image['id']].append((ann, self._region(ann, image) if self.with_masks else None))
@@ -183,7 +134,7 @@ class CocoDetectionDataset(DetectionBase):
 
     def read_content(self) -> dict[str, Any]:
         """Return the annotations in COCO's form."""
-        return read_annotation_file(self.ann_file)
+        return read_coco(self.ann_file)
 
     def _region(self, ann: Mapping[str, Any], image: Mapping[str, Any]) -> Region:
         try:

@@ -1,45 +1,21 @@
 """COCO-style keypoint files: any categories, any number of keypoints."""
 
 # Letters: N instances, K keypoints.
-import json
 import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dataset import BaseDataset
 
-from mmpose_lite.datasets.pipeline import Pipeline
+from mmpose_lite.datasets.base import DrawnDataset
 from mmpose_lite.datasets.regions import Region, read_region
-from mmpose_lite.datasets.sampling import generator_for
 from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import KeypointMeta, bbox_xywh_to_xyxy
+from mmpose_lite.structures.coco_file import image_of, images_by_id, is_box, read_coco, read_results
 
 BOX_KEYS = {'image_id', 'category_id', 'bbox', 'score'}
 DATA_MODES = ('topdown', 'bottomup')
-
-
-def read_annotation_file(path: str) -> dict[str, Any]:
-    """Return the content of a COCO-style JSON file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, lacks images or annotations, or an image has no name.
-    """
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'annotation file {path!r} does not exist; check `data_root` and `ann_file`.') from error
-    except ValueError as error:
-        raise ValueError(f'annotation file {path!r} is no JSON: {error}.') from error
-    if not isinstance(content, dict) or not isinstance(content.get('images'), list) or 'annotations' not in content:
-        raise ValueError(f'annotation file {path!r} needs the lists `images`, `annotations` and `categories`, as COCO has them.')
-    for number, image in enumerate(content['images']):
-        if not isinstance(image, dict) or 'id' not in image or not isinstance(image.get('file_name'), str):
-            raise ValueError(f'annotation file {path!r}: `images[{number}]` needs an `id` and a `file_name`, got {image!r}.')
-    return content
 
 
 def read_box_file(path: str) -> list[dict[str, Any]]:
@@ -47,24 +23,20 @@ def read_box_file(path: str) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or no list of detections.
+        ValueError: it is no JSON, or no list of detections; names file and entry.
     """
-    try:
-        boxes = json.loads(Path(path).read_bytes())
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'`bbox_file` {path!r} does not exist.') from error
-    except ValueError as error:
-        raise ValueError(f'`bbox_file` {path!r} is no JSON: {error}.') from error
-    if not isinstance(boxes, list):
-        raise ValueError(f'{path}: must be a list of detections as COCO result files are, got a {type(boxes).__name__}.')
+    boxes = read_results(path)
     for number, box in enumerate(boxes):
-        if not isinstance(box, dict) or not box.keys() >= BOX_KEYS:
-            raise ValueError(f'{path}: entry {number} must be a detection with {sorted(BOX_KEYS)}, got {box!r}.')
+        if not box.keys() >= BOX_KEYS or not is_box(box['bbox']) or not isinstance(box['score'], int | float):
+            raise ValueError(
+                f'{path}: detections[{number}]: it must have {sorted(BOX_KEYS)}, `bbox` [x, y, w, h] and `score` numbers, got '
+                f'{box!r}.'
+            )
     return boxes
 
 
 @DATASETS.register_module()
-class CocoKeypointDataset(BaseDataset):
+class CocoKeypointDataset(DrawnDataset):
     """One sample per person (top-down) or per image (bottom-up).
 
     An item of `data_mode='topdown'`, before the transforms, has the keys: img_path, img_id, ann_id, category_id; bboxes (1, 4)
@@ -133,26 +105,24 @@ class CocoKeypointDataset(BaseDataset):
         self.use_occluded = use_occluded
         lower = np.zeros(self.meta.num_keypoints, dtype=bool)
         lower[list(self.meta.lower_body)] = True
-        self._constants = dict(flip_indices=self.meta.flip_indices, lower_body=lower)
-        steps = Pipeline(pipeline)
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
-            data_prefix=dict(img='images') if data_prefix is None else dict(data_prefix),
+            data_prefix=dict(img='images') if data_prefix is None else data_prefix,
+            constants=dict(flip_indices=self.meta.flip_indices, lower_body=lower),
             indices=indices,
-            pipeline=steps.transforms,
+            pipeline=pipeline,
             test_mode=test_mode,
         )
-        self.pipeline = steps
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        return dict(keypoint_meta=self.meta, ann_file=self.ann_file)
+        return dict(keypoint_meta=self.meta, ann_file=self.ann_file, category_ids=self.category_ids)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return the samples of the file; see the class for their keys."""
-        content = read_annotation_file(self.ann_file)
-        images = {image['id']: image for image in content['images']}
+        content = read_coco(self.ann_file)
+        images = images_by_id(content, self.ann_file)
         if self.bbox_file:
             samples = self._from_boxes(images)
         elif self.data_mode == 'bottomup':
@@ -176,10 +146,11 @@ class CocoKeypointDataset(BaseDataset):
             if self.category_ids is not None and ann.get('category_id') not in self.category_ids:
                 continue
             where = f'{self.ann_file}: annotation {ann.get("id", f"number {number}")}'
-            if ann.get('image_id') not in images:
-                raise ValueError(f'{where} belongs to image {ann.get("image_id")}, which the file does not list.')
-            if ann.get('bbox') and len(ann['bbox']) != 4:
-                raise ValueError(f'{where} (image {ann["image_id"]}): `bbox` must be [x, y, w, h], got {ann["bbox"]}.')
+            image_of(ann, images, where)
+            if ann.get('bbox') and not is_box(ann['bbox']):
+                raise ValueError(
+                    f'{where} (image {ann["image_id"]}): `bbox` must be [x, y, w, h], four finite numbers, got {ann["bbox"]}.'
+                )
             if ann.get('iscrowd') or not ann.get('keypoints'):
                 yield number, ann, None
                 continue
@@ -190,7 +161,7 @@ class CocoKeypointDataset(BaseDataset):
             if flat.shape != (3 * K,):
                 raise ValueError(
                     f'{where} (image {ann["image_id"]}) has {flat.size / 3:g} keypoints, but `meta` ({self.meta.name}) has {K}. '
-                    'Choose the meta that describes this file.'
+                    'Choose the meta that describes this file, or with `category_ids` the categories that it describes.'
                 )
             points = flat.reshape(K, 3)
             if not np.isfinite(points[points[:, 2] != 0]).all():
@@ -198,6 +169,7 @@ class CocoKeypointDataset(BaseDataset):
                     f'{where} (image {ann["image_id"]}): `keypoints` must be numbers x, y, visibility, ..., '
                     f'got {textwrap.shorten(repr(ann["keypoints"]), 100, placeholder=" ...")}.'
                 )
+            points[~np.isfinite(points).all(axis=1)] = 0  # null where nothing is labelled: as COCO writes it
             if not self.use_occluded:
                 points[points[:, 2] == 1, 2] = 0
             yield number, ann, points if (points[:, 2] > 0).any() else None
@@ -258,7 +230,7 @@ class CocoKeypointDataset(BaseDataset):
 
     def _from_boxes(self, images: Mapping[int, Any]) -> list[dict[str, Any]]:
         boxes = read_box_file(self.bbox_file)
-        unknown = sorted({box['image_id'] for box in boxes} - set(images))
+        unknown = sorted({box['image_id'] for box in boxes} - set(images), key=str)
         if unknown:
             raise ValueError(
                 f'{self.bbox_file}: {len(unknown)} image ids are not in {self.ann_file}, for example {unknown[:5]}. '
@@ -283,13 +255,6 @@ class CocoKeypointDataset(BaseDataset):
                 )
             )
         return samples
-
-    def prepare_data(self, index: int) -> Any:
-        """Return sample `index` after the transforms."""
-        if index < 0:
-            index += len(self)
-        results = {**self.get_data_info(int(index)), **self._constants, 'rng': generator_for(index)}
-        return self.pipeline(results)
 
 
 def _person(ann: Mapping[str, Any], points: np.ndarray) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmpose_lite.datasets.pipeline import Pipeline
-from mmpose_lite.datasets.sampling import Draw
+from mmpose_lite.datasets.sampling import Draw, draw_kept
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATASETS
 
@@ -46,6 +46,13 @@ class MultiImageMixDataset:
         return self.dataset.get_data_info(index)
 
     def __getitem__(self, index: int) -> Any:
+        """Return sample `index` after the transforms; where a step leaves it out another one, see `draw_kept`."""
+        sample = draw_kept(self._prepared, index, len(self))
+        if sample is None:
+            raise ConfigError('MultiImageMixDataset: the pipeline leaves out every sample that was tried.')
+        return sample
+
+    def _prepared(self, index: int) -> Any:
         results = self.dataset[index]
         if 'rng' not in results:
             raise ConfigError('MultiImageMixDataset: the pipeline of the inner `dataset` must end before PackDetInputs.')
@@ -55,4 +62,6 @@ class MultiImageMixDataset:
                 others = [index.at(place) if isinstance(index, Draw) else place for place in places]
                 results['mix_results'] = [self.dataset[other] for other in others]
             results = self.pipeline.run_step(step, results)
+            if results is None:
+                return None
         return results

@@ -60,6 +60,14 @@ def _read_rle(segmentation: Mapping[str, Any], image: Mapping[str, Any]) -> dict
     return dict(size=size, counts=counts.encode('ascii'))
 
 
+def region_area(region: Region) -> float:
+    """Return the px^2 in a region; parts of it that overlap count for each polygon."""
+    if isinstance(region, dict):
+        return float(mask_api.area(region))
+    corners = [polygon.reshape(-1, 2).astype(np.float64) for polygon in region]
+    return sum(abs(float(np.sum(xy[:, 0] * np.roll(xy[:, 1], -1) - np.roll(xy[:, 0], -1) * xy[:, 1]))) / 2 for xy in corners)
+
+
 def decode_region(region: Region, shape: tuple[int, int]) -> np.ndarray:
     """Return (h, w) uint8: 1 for the pixels that lie in a region, as COCO's own tools count them.
 

@@ -6,7 +6,7 @@ workers nor on the number of GPUs, and a resumed run sees what an unbroken one w
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,23 @@ def generator_for(index: int) -> np.random.Generator:
     if isinstance(index, Draw):
         return np.random.default_rng((index.seed, index.round, int(index)))
     return np.random.default_rng((0, 0, int(index)))
+
+
+def draw_kept(make: Callable[[int], Any], index: int, size: int, *, most: int = 100) -> Any:
+    """Return `make(index)`; where that is None, that of other indices, drawn with random numbers of `index`, until one is not.
+
+    Args:
+        make: index -> sample, None where a step leaves it out.
+        index: a `Draw`, whose seed and round the others have too, or a plain index.
+        size: indices are below it; 1 tries no other.
+        most: indices that are tried at the most; then None is returned.
+    """
+    sample = make(index)
+    if sample is None and size > 1:
+        places = generator_for(index).integers(size, size=most - 1).tolist()
+        others = (make(index.at(place) if isinstance(index, Draw) else place) for place in places)
+        sample = next((other for other in others if other is not None), None)
+    return sample
 
 
 def _permutation(size: int, seed: int, round_: int) -> list[int]:
@@ -171,6 +188,47 @@ def _declared(dataset: Any) -> tuple[str, tuple[str, ...]]:
     if 'class_meta' in dataset.metainfo:
         return 'classes', dataset.metainfo['class_meta'].classes
     return 'keypoints', dataset.metainfo['keypoint_meta'].keypoints
+
+
+@DATASETS.register_module()
+class RepeatDataset:
+    """A data set several times over in each round; unlike mmengine's it hands the draw's random numbers on.
+
+    Each time a sample comes with numbers of its own.
+
+    Args:
+        dataset: a dataset config.
+        times: how often each sample comes.
+
+    Raises:
+        ValueError: it comes less than once.
+    """
+
+    def __init__(self, dataset: Any, times: int) -> None:
+        if times < 1:
+            raise ValueError(f'RepeatDataset: `times` must be 1 or more, got {times}.')
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.times = times
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """That of the data set."""
+        return self.dataset.metainfo
+
+    def __len__(self) -> int:
+        return self.times * len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        turn, inner = self._place(index)
+        return self.dataset[Draw(inner, index.seed, index.round * self.times + turn) if isinstance(index, Draw) else inner]
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Return sample `index` before the transforms."""
+        return self.dataset.get_data_info(self._place(index)[1])
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return which time it is, and the index in the data set."""
+        return divmod(range(len(self))[index], len(self.dataset))
 
 
 @DATASETS.register_module()

@@ -6,23 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.dataset import BaseDataset
-from mmengine.dist import barrier, is_main_process
-
-from mmpose_lite.datasets.coco_keypoints import read_annotation_file
-from mmpose_lite.datasets.pipeline import Pipeline
-from mmpose_lite.datasets.regions import Region, read_region
-from mmpose_lite.datasets.sampling import generator_for
+from mmpose_lite.datasets.base import DrawnDataset
+from mmpose_lite.datasets.regions import Region, read_region, region_area
 from mmpose_lite.datasets.seg_maps import label_table
-from mmpose_lite.datasets.synthetic import render_people
+from mmpose_lite.datasets.synthetic import render_together
 from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import ClassMeta
+from mmpose_lite.structures.categories import labels_of_categories
 from mmpose_lite.structures.class_meta import IGNORE_INDEX
+from mmpose_lite.structures.coco_file import IMAGE_SUFFIXES, image_of, images_by_id, read_coco
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
-
-class SegmentationBase(BaseDataset):
+class SegmentationBase(DrawnDataset):
     """What the data sets of this file share; a subclass writes `load_data_list`.
 
     Args:
@@ -53,27 +48,19 @@ class SegmentationBase(BaseDataset):
             self.label_table = label_table(self.meta, label_map)
         except ValueError as error:
             raise ValueError(f'{type(self).__name__}: {error}') from error
-        steps = Pipeline(pipeline)
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
-            data_prefix=dict(data_prefix),
+            data_prefix=data_prefix,
+            constants=dict(class_meta=self.meta, label_table=self.label_table),
             indices=indices,
-            pipeline=steps.transforms,
+            pipeline=pipeline,
             test_mode=test_mode,
         )
-        self.pipeline = steps
 
     @property
     def metainfo(self) -> dict[str, Any]:
         return dict(class_meta=self.meta)
-
-    def prepare_data(self, index: int) -> Any:
-        """Return sample `index` after the transforms."""
-        if index < 0:
-            index += len(self)
-        constants = dict(class_meta=self.meta, label_table=self.label_table, rng=generator_for(index))
-        return self.pipeline({**self.get_data_info(int(index)), **constants})
 
 
 @DATASETS.register_module()
@@ -160,11 +147,11 @@ class SegmentationDataset(SegmentationBase):
 
     def _listed(self, images: Mapping[str, str]) -> list[str]:
         if self.ann_file.endswith('.json'):
-            files = [image['file_name'] for image in read_annotation_file(self.ann_file)['images']]
+            files = [image['file_name'] for image in read_coco(self.ann_file)['images']]
             names = [file.removesuffix(self.img_suffix or os.path.splitext(file)[1]) for file in files]
         else:
             try:
-                lines = Path(self.ann_file).read_text().splitlines()
+                lines = Path(self.ann_file).read_text(encoding='utf-8-sig').splitlines()
             except FileNotFoundError as error:
                 raise FileNotFoundError(f'`ann_file` {self.ann_file!r} does not exist; check `data_root`.') from error
             names = [line.strip() for line in lines if line.strip()]
@@ -229,7 +216,7 @@ class CocoSegmentationDataset(SegmentationBase):
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: no category of the file is a class, or one is class 0, or a segmentation is faulty.
+        ValueError: the categories do not fit the classes, or an annotation is faulty.
     """
 
     def __init__(
@@ -256,31 +243,22 @@ class CocoSegmentationDataset(SegmentationBase):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return the samples; see the class for their keys."""
-        content = read_annotation_file(self.ann_file)
-        images = {image['id']: image for image in content['images']}
-        names = {category['id']: category['name'] for category in content.get('categories', ())}
-        if self.meta.classes[0] in names.values():
-            raise ValueError(
-                f'{self.ann_file}: its category {self.meta.classes[0]!r} is class 0 of `meta` ({self.meta.name}), which is that '
-                "of the pixels outside of all objects; put a class such as 'background' before the categories."
-            )
-        labels = {i: self.meta.classes.index(name) for i, name in names.items() if name in self.meta.classes[1:]}
-        if not labels:
-            raise ValueError(
-                f'{self.ann_file}: none of its categories {sorted(names.values())} is one of the classes '
-                f'{list(self.meta.classes[1:])} of `meta`, whose class 0 is the background.'
-            )
+        content = read_coco(self.ann_file)
+        images = images_by_id(content, self.ann_file)
+        labels = labels_of_categories(content['categories'], self.meta, where=self.ann_file, has_background=True)
         regions: dict[int, list[tuple[float, int, Region]]] = {image_id: [] for image_id in images}
         for ann in content['annotations']:
             if ann.get('category_id') not in labels:
                 continue
+            where = f'{self.ann_file}: annotation {ann.get("id")}'
+            image = image_of(ann, images, where)
             try:
-                region = read_region(ann, images[ann['image_id']])
-            except (KeyError, ValueError) as error:
-                raise ValueError(f'{self.ann_file}: annotation {ann.get("id")} (image {ann.get("image_id")}): {error}') from error
+                region = read_region(ann, image)
+            except ValueError as error:
+                raise ValueError(f'{where} (image {image["id"]}): {error}') from error
             if region is not None:
                 label = IGNORE_INDEX if ann.get('iscrowd') else labels[ann['category_id']]
-                regions[ann['image_id']].append((float(ann.get('area') or 0), label, region))
+                regions[image['id']].append((ann.get('area') or region_area(region), label, region))
         return [
             dict(
                 img_path=os.path.join(self.data_prefix['img'], image['file_name']),
@@ -329,22 +307,10 @@ class SyntheticPeopleSegmentation(SegmentationBase):
     ) -> None:
         parts = ClassMeta.load('person_parts').num_classes
         num_classes = ClassMeta.load(meta).num_classes
-        if split not in ('train', 'val') or num_classes not in (2, parts):
-            raise ValueError(
-                f"SyntheticPeopleSegmentation: `split` must be 'train' or 'val' and `meta` have 2 or {parts} classes, got "
-                f'{split!r} and {num_classes}.'
-            )
-        if is_main_process():
-            render_people(
-                data_root,
-                num_train=num_train,
-                num_val=num_val,
-                image_size=tuple(image_size),
-                seed=seed,
-                max_people=max_people,
-                part_masks=True,
-            )
-        barrier()
+        if num_classes not in (2, parts):
+            raise ValueError(f'SyntheticPeopleSegmentation: `meta` must have 2 or {parts} classes, got {num_classes}.')
+        recipe = dict(num_train=num_train, num_val=num_val, image_size=tuple(image_size), seed=seed, max_people=max_people)
+        render_together(type(self).__name__, split, data_root, **recipe, part_masks=True)
         self.split = split
         super().__init__(
             meta,

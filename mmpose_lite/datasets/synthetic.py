@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from PIL import Image
 from pycocotools import mask as mask_api
@@ -112,6 +113,27 @@ def render_people(
             if not _holds(out_dir, recipe):  # another process may have finished the same folder meanwhile
                 raise
     return out_dir
+
+
+def render_together(owner: str, split: str, data_root: str | Path, **recipe: Any) -> None:
+    """Call `render_people` in the main process, once; the others wait for it, whatever comes of it.
+
+    Args:
+        owner: class of the data set that asks, for messages.
+        split: that it will read.
+        data_root: see `render_people`.
+        recipe: likewise.
+
+    Raises:
+        ValueError: there is no such split; in the main process also what `render_people` raises.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"{owner}: `split` must be 'train' or 'val', got {split!r}.")
+    try:
+        if is_main_process():
+            render_people(data_root, **recipe)
+    finally:
+        barrier()
 
 
 def _check_arguments(

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mmengine.dist import barrier, is_main_process
-
 from mmpose_lite.datasets.coco_detection import CocoDetectionDataset
 from mmpose_lite.datasets.coco_keypoints import CocoKeypointDataset
-from mmpose_lite.datasets.synthetic import render_people
+from mmpose_lite.datasets.synthetic import render_together
 from mmpose_lite.registry import DATASETS
 from mmpose_lite.structures import ClassMeta
 
@@ -50,13 +48,8 @@ class SyntheticPeopleDataset(CocoKeypointDataset):
         pipeline: Sequence[Mapping[str, Any] | Callable] = (),
         test_mode: bool = False,
     ) -> None:
-        if split not in ('train', 'val'):
-            raise ValueError(f"SyntheticPeopleDataset: `split` must be 'train' or 'val', got {split!r}.")
-        if is_main_process():
-            render_people(
-                data_root, num_train=num_train, num_val=num_val, image_size=tuple(image_size), seed=seed, max_people=max_people
-            )
-        barrier()
+        recipe = dict(num_train=num_train, num_val=num_val, image_size=tuple(image_size), seed=seed, max_people=max_people)
+        render_together(type(self).__name__, split, data_root, **recipe)
         super().__init__(
             ann_file or f'annotations/person_keypoints_{split}.json',
             'coco17',
@@ -109,13 +102,8 @@ class SyntheticPeopleDetection(CocoDetectionDataset):
         pipeline: Sequence[Mapping[str, Any] | Callable] = (),
         test_mode: bool = False,
     ) -> None:
-        if split not in ('train', 'val'):
-            raise ValueError(f"SyntheticPeopleDetection: `split` must be 'train' or 'val', got {split!r}.")
-        if is_main_process():
-            render_people(
-                data_root, num_train=num_train, num_val=num_val, image_size=tuple(image_size), seed=seed, max_people=max_people
-            )
-        barrier()
+        recipe = dict(num_train=num_train, num_val=num_val, image_size=tuple(image_size), seed=seed, max_people=max_people)
+        render_together(type(self).__name__, split, data_root, **recipe)
         super().__init__(
             ann_file or f'annotations/person_keypoints_{split}.json',
             meta,

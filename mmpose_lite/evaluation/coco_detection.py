@@ -19,6 +19,7 @@ from mmpose_lite.evaluation.report import text_table
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.categories import labels_of_categories
+from mmpose_lite.structures.coco_file import read_json
 from mmpose_lite.structures.voc_xml import read_voc
 
 _BACKENDS = ('auto', 'pycocotools', 'faster')
@@ -129,7 +130,7 @@ class CocoDetectionMetric(BaseMetric):
         meta = self._meta()
         if self._content is None:
             is_voc = self.ann_file.suffix == '.txt'
-            self._content = read_voc(self.ann_file) if is_voc else json.loads(self.ann_file.read_bytes())
+            self._content = read_voc(self.ann_file) if is_voc else read_json(self.ann_file, key='ann_file')
         labels = labels_of_categories(self._content.get('categories', ()), meta, where=str(self.ann_file))
         image_ids = {image['id'] for image in self._content['images']}
         check_detections('CocoDetectionMetric', results, image_ids, meta, self.ann_file)

@@ -43,6 +43,9 @@ def coco_ground_truth(content: Mapping[str, Any]) -> dict[str, list[dict[str, An
     for index, annotation in enumerate(content['annotations'], start=1):
         keypoints = list(annotation.get('keypoints') or [0] * num_coordinates)
         triplets = np.asarray(keypoints, dtype=np.float64).reshape(-1, 3)
+        if not np.isfinite(triplets).all():  # null, where nothing is labelled: COCOeval computes with it all the same
+            triplets[~np.isfinite(triplets).all(axis=1)] = 0
+            keypoints = triplets.ravel().tolist()
         labelled = triplets[triplets[:, 2] > 0, :2]
         bbox = annotation.get('bbox')
         if not bbox:

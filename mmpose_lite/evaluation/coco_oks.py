@@ -22,6 +22,7 @@ from mmpose_lite.evaluation.report import examples, mismatch, text_table
 from mmpose_lite.ops.oks import keypoint_similarity, oks_nms, pairwise_oks, soft_oks_nms
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures.coco_file import read_json
 
 _BACKENDS = ('auto', 'pycocotools', 'faster')
 _SCORE_MODES = ('bbox', 'keypoint', 'bbox_keypoint')
@@ -56,7 +57,8 @@ class CocoMetric(BaseMetric):
     Source: https://cocodataset.org/#keypoints-eval.
     Keys: `STAT_NAMES`, each in [0, 1]. A figure of an area range without instances is left out (COCOeval says -1).
     Differs from mmpose's metric of this name: the sigmas come from the dataset's KeypointMeta; the category is that of the
-    data sample (mmpose writes 1) and suppression stays within a category; ids that do not match are an error.
+    data sample (mmpose writes 1) and suppression stays within a category; ids that do not match are an error. What the dataset
+    leaves out by `category_ids` is not asked for.
 
     The log also gets one row per keypoint. There each labelled instance is matched to the prediction of its image and
     category with the highest OKS, if that is at least 0.5 (one prediction may serve two instances). `similarity` is the mean of
@@ -211,11 +213,18 @@ class CocoMetric(BaseMetric):
         return KeypointMeta.load(self.dataset_meta['keypoint_meta'])
 
     def _load_ground_truth(self, meta: KeypointMeta) -> dict[str, list[dict]]:
-        content = json.loads(self.ann_file.read_text())
+        content = read_json(self.ann_file, key='ann_file')
         if not content.get('annotations'):
             raise MetricError(
                 f'CocoMetric: `ann_file` {self.ann_file} has no annotations to compare with. Use `format_only=True` to write '
                 'results only.'
+            )
+        used = self.dataset_meta.get('category_ids')
+        if used is not None:
+            content = dict(
+                content,
+                annotations=[a for a in content['annotations'] if a.get('category_id') in used],
+                categories=[category for category in content.get('categories') or () if category.get('id') in used],
             )
         for annotation in content['annotations']:
             if annotation.get('keypoints') and isinstance(annotation['keypoints'][0], list):  # K lists [x, y, v]
@@ -307,7 +316,9 @@ class CocoMetric(BaseMetric):
         rows, advice = [], []
         if not labelled:
             rows.append(('labelled instances', '', 0, f'{len(self._ground_truth["annotations"])} annotations'))
-            advice.append('check that annotations have v > 0, an area, listed images and categories, and are not all crowd')
+            advice.append(
+                'check that annotations have v > 0, no num_keypoints of 0, an area, listed images and categories, no iscrowd'
+            )
         if unknown_images:
             both = f'predicted {examples(unknown_images)}; ann_file {examples(known_images)}'
             rows.append(('image ids', f'{len(seen)}, {len(unknown_images)} of them unknown', len(known_images), both))

@@ -54,8 +54,16 @@ def test_boxes_of_an_annotation_file(tmp_path: Path) -> None:
     assert [a.tolist() for a in boxes.find('a.jpg')] == [[[1, 2, 4, 6]], [1.0]]
     assert [a.shape for a in boxes.find('nobody.jpg')] == [(0, 4), (0,)]
     content['annotations'][0]['image_id'] = 7
-    with pytest.raises(ValueError, match=r'ann\.json, annotation 0: no image has the id 7'):
+    with pytest.raises(ValueError, match=r'ann\.json: annotations\[0\] belongs to image 7, which the file does not list'):
         read_boxes(boxes_file(tmp_path / 'ann.json', content))
+
+
+def test_boxes_that_are_all_of_another_category_are_told(tmp_path: Path) -> None:
+    boxes = [dict(file_name='a.jpg', bbox=[1, 2, 3, 4], category_id=category) for category in (0, 0, 5)]
+    path = boxes_file(tmp_path / 'det.json', boxes)
+    with pytest.warns(UserWarning, match=r'det\.json: none of its 3 boxes has the `category_id` 1, which is .* \[0, 5\]'):
+        assert len(read_boxes(path).find('a.jpg')[0]) == 0
+    assert len(read_boxes(path, category_id=0).find('a.jpg')[0]) == 2
 
 
 def test_a_name_that_fits_twice_is_an_error(tmp_path: Path) -> None:
@@ -90,14 +98,14 @@ def test_a_bad_entry_is_named(tmp_path: Path, entry: object, message: str) -> No
 
 
 def test_a_file_of_another_form_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='there is no file'):
+    with pytest.raises(FileNotFoundError, match=r"gone\.json' does not exist; check `boxes`"):
         read_boxes(tmp_path / 'gone.json')
     (tmp_path / 'torn.json').write_text('[{')
-    with pytest.raises(ValueError, match=r'torn\.json is not JSON'):
+    with pytest.raises(ValueError, match=r'torn\.json: no valid JSON at line 1'):
         read_boxes(tmp_path / 'torn.json')
     with pytest.raises(ValueError, match=r'must hold a list of detections.*got a dict'):
         read_boxes(boxes_file(tmp_path / 'd.json', dict(images=[])))
-    with pytest.raises(ValueError, match=r"d\.json, image 0: needs an `id` and a `file_name`, got {'id': 1}"):
+    with pytest.raises(ValueError, match=r'd\.json: images\[0\]: `file_name` must be a text, got None'):
         read_boxes(boxes_file(tmp_path / 'd.json', dict(images=[dict(id=1)], annotations=[])))
 
 

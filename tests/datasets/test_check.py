@@ -110,6 +110,11 @@ DEFECTS: dict[str, tuple[Seed, str, tuple[int, ...]]] = {
     ),
     'visibility 3': (lambda c, d: set_point(c['annotations'][2], 'nose', [60, 30, 3]), 'visibility', (30,)),
     'score as visibility': (lambda c, d: set_point(c['annotations'][2], 'nose', [60, 30, 0.7]), 'visibility', (30,)),
+    'a keypoint is null': (
+        lambda c, d: c['annotations'][2].update(keypoints=[*PERSON[:3], None, *PERSON[4:]]),
+        'keypoints-length',
+        (30,),
+    ),
     'keypoint without x': (
         lambda c, d: (set_point(c['annotations'][2], 'nose', [None, 30, 2]), c['annotations'][2].pop('num_keypoints')),
         'keypoints-value',
@@ -190,6 +195,14 @@ def test_derived_keys_may_be_absent(content: dict, img_dir: Path) -> None:
     for image in content['images']:
         del image['width'], image['height']
     assert found(check(content, img_dir)) == {}
+
+
+def test_sizes_may_be_null_and_the_text_begin_with_a_mark(content: dict, img_dir: Path) -> None:
+    for image in content['images']:
+        image.update(width=None, height=None)
+    path = img_dir / 'annotations.json'
+    path.write_bytes(b'\xef\xbb\xbf' + json.dumps(content).encode())
+    assert found(check_file(path, meta=COCO, img_dir=img_dir)) == {}
 
 
 def test_segmentations_that_are_used_or_not_needed(content: dict, img_dir: Path) -> None:
@@ -300,7 +313,11 @@ def test_report_is_json(content: dict, img_dir: Path) -> None:
         ('{"annotations": []}', r'a\.json: the section `images` is missing'),
         ('{"images": {}, "annotations": []}', r'a\.json: `images` must be a list, got a dict'),
         ('{"images": [], "annotations": [{}, 3]}', r'a\.json: `annotations\[1\]` must be a dict, got 3'),
-        ('{"images": [{"id": "1"}], "annotations": []}', r"a\.json: images\[0\]: `id` must be an integer, got '1'"),
+        (
+            '{"images": [{"id": "1", "file_name": "1.jpg"}], "annotations": []}',
+            r"a\.json: images\[0\]: `id` must be an integer, got '1'",
+        ),
+        ('{"images": [{"file_name": "1.jpg"}], "annotations": []}', r"a\.json: images\[0\]: it needs an `id`, got {'file_name'"),
         ('{"images": [{"id": 1}], "annotations": []}', r'a\.json: images\[0\]: `file_name` must be a text, got None'),
         (
             '{"images": [], "annotations": [{"id": 1, "image_id": 1.5}]}',
@@ -316,7 +333,7 @@ def test_unreadable_files(tmp_path: Path, text: str | bytes, match: str) -> None
 
 
 def test_wrong_calls(content: dict, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.json' \(`ann_file`"):
+    with pytest.raises(FileNotFoundError, match=r"none\.json' does not exist; check `ann_file`, and the `data_root`"):
         check_file(tmp_path / 'none.json', meta=COCO, img_dir=tmp_path)
     with pytest.raises(ValueError, match=r"`level` must be 'full' or 'fast', got 'slow'"):
         check_annotations(content, ann_file='a.json', meta=COCO, img_dir=tmp_path, level='slow')

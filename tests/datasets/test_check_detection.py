@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mmpose_lite.datasets.check_detection import check_objects
-from mmpose_lite.datasets.check_parts import read_annotations
 from mmpose_lite.datasets.check_report import RULES, CheckReport
 from mmpose_lite.structures import ClassMeta
+from mmpose_lite.structures.coco_file import read_coco
 from tests.coco_folder import write_rotated
 from tests.detection_folder import IDS, META, shape, shapes, write_shapes
 
@@ -27,7 +27,7 @@ def check(content: dict[str, Any], folder: Path, **options: Any) -> CheckReport:
     path = folder / 'instances.json'
     path.write_text(json.dumps(content))
     options = dict(meta=ClassMeta.load(META), img_dir=folder / 'images', with_masks=True) | options
-    return check_objects(read_annotations(path), ann_file=path, **options)
+    return check_objects(read_coco(path), ann_file=path, **options)
 
 
 def found(report: CheckReport) -> dict[str, tuple[int, ...]]:
@@ -143,7 +143,7 @@ def test_penn_fudan_has_no_defects(shared: Path) -> None:
     for split, people in (('train', 296), ('val', 127)):
         path = root / f'instances_{split}.json'
         report = check_objects(
-            read_annotations(path),
+            read_coco(path),
             ann_file=path,
             meta=ClassMeta.load('pedestrian'),
             img_dir=root / 'images',

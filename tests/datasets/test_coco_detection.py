@@ -1,5 +1,6 @@
 """Objects of COCO files as samples: labels by name, crowds, images without objects, boxes that are none."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,18 @@ def test_what_is_marked_to_be_ignored(tmp_path: Path) -> None:
     assert dataset(tmp_path)[0]['is_ignored'].tolist() == [True, False]
 
 
+@pytest.mark.parametrize('with_masks', [False, True])
+def test_sizes_that_are_null_are_not_known(with_masks: bool, tmp_path: Path) -> None:
+    path = write_shapes(tmp_path)
+    content = json.loads(path.read_text())
+    for image in content['images']:
+        image.update(width=None, height=None)
+    path.write_text(json.dumps(content))
+    first = dataset(tmp_path, with_masks=with_masks)[0]
+    assert len(first['bboxes']) == 2
+    assert 'width' not in first
+
+
 @pytest.mark.parametrize('args', [dict(test_mode=True), dict(filter_empty_gt=False)])
 def test_images_without_objects(args: dict[str, Any], tmp_path: Path) -> None:
     write_shapes(tmp_path)
@@ -82,11 +95,11 @@ DEGENERATE = [
     ((5, 5, 0, 10), r'is not 1 px wide and high'),
     ((5, 5, 10, -3), r'is not 1 px wide and high'),
     ((5, 5, 0.5, 10), r'is not 1 px wide and high'),
-    ((5, 5, float('nan'), 10), r'is not 1 px wide and high'),
+    ((5, 5, float('nan'), 10), r'must be \[x, y, w, h\], four finite numbers'),
     ((60, 5, 10, 10), r'lies outside of the image, 60 x 44 px'),
     ((5, -12, 10, 12), r'lies outside of the image'),
     ((5, 5, 10), r'must be \[x, y, w, h\]'),
-    (None, r'must be \[x, y, w, h\], got None'),
+    (None, r'must be \[x, y, w, h\], four finite numbers, got None'),
 ]
 
 
@@ -120,6 +133,11 @@ def test_classes_that_are_missing(tmp_path: Path, warnings: list[str]) -> None:
         ValueError, match=r"none of its categories \['box', 'disc'\] is one of the classes \['person', .* 72 more"
     ):
         labels_of_categories([dict(id=1, name='box'), dict(id=2, name='disc')], ClassMeta.load('coco80'), where='f.json')
+
+
+def test_categories_without_a_name() -> None:
+    with pytest.raises(ValueError, match=r"f\.json: categories\[1\]: it needs an `id` and a `name`, got {'id': 2}"):
+        labels_of_categories([dict(id=1, name='car'), dict(id=2)], ClassMeta.load('coco80'), where='f.json')
 
 
 @pytest.mark.parametrize(

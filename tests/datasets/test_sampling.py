@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from mmpose_lite.datasets import sampling
 from mmpose_lite.datasets.collate import pose_collate
 from mmpose_lite.datasets.sampling import DefaultSampler, Draw, InfiniteSampler, generator_for
+from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATA_SAMPLERS, DATASETS
 from tests.coco_folder import META, person, write_coco
 
@@ -174,6 +175,41 @@ def test_joined_datasets(dataset_cfg: dict) -> None:
     np.testing.assert_array_equal(joined[Draw(7, 1, 2)]['inputs'], alone['inputs'])  # the draw's numbers reach the part
     with pytest.raises(IndexError):
         joined[17]
+
+
+def test_a_repeated_dataset_comes_with_other_numbers_each_time(dataset_cfg: dict) -> None:
+    part = {**dataset_cfg, 'indices': 3}
+    repeated = DATASETS.build(dict(type='RepeatDataset', times=2, dataset=part))
+    assert len(repeated) == 6
+    assert repeated.metainfo['keypoint_meta'].keypoints == tuple(META['keypoints'])
+    assert [repeated[i]['metainfo']['ann_id'] for i in (0, 2, 3, 5, -1)] == [1, 3, 1, 3, 3]
+    shown = [repeated[Draw(index, 1, round_)]['inputs'].tobytes() for round_ in range(2) for index in (1, 4)]
+    assert len(set(shown)) == 4
+    assert shown[3] == DATASETS.build(part)[Draw(1, 1, 3)]['inputs'].tobytes()
+    with pytest.raises(IndexError):
+        repeated[6]
+    with pytest.raises(ValueError, match='RepeatDataset: `times` must be 1 or more, got 0'):
+        DATASETS.build(dict(type='RepeatDataset', times=0, dataset=part))
+
+
+def test_what_a_step_leaves_out_is_replaced_by_the_draws_numbers(dataset_cfg: dict) -> None:
+    def others(results: dict) -> dict | None:
+        return None if results['ann_id'] in (1, 2, 3) else results
+
+    dataset = DATASETS.build({**dataset_cfg, 'pipeline': [others]})
+
+    def shown(round_: int) -> list[int]:
+        np.random.seed(round_)  # noqa: NPY002  the global state, which differs from worker to worker, must not matter
+        return [dataset[Draw(index, 1, round_ // 2)]['ann_id'] for index in range(4)]
+
+    assert shown(0) == shown(1) != shown(2)
+    assert shown(0)[3] == 4
+    assert min(shown(0)) > 3
+    evaluated = DATASETS.build({**dataset_cfg, 'pipeline': [others], 'test_mode': True})
+    with pytest.raises(ConfigError, match=r'the pipeline leaves out .*2\.png; an evaluation needs every sample'):
+        evaluated[0]
+    with pytest.raises(ConfigError, match='and whatever else was tried'):
+        DATASETS.build({**dataset_cfg, 'pipeline': [lambda results: None]})[0]
 
 
 def test_wrong_joins(dataset_cfg: dict, tmp_path: Path) -> None:

@@ -304,13 +304,34 @@ def test_instances_become_classes(tmp_path: Path) -> None:
     assert not dataset[1]['gt_seg_map'].any(), 'an image without instances is background'
 
 
+@pytest.mark.parametrize('as_rle', [False, True])
+def test_the_smaller_instance_is_on_top_without_areas(as_rle: bool, tmp_path: Path) -> None:
+    def region(x: int, y: int, side: int) -> Any:
+        filled = np.zeros((90, 120), np.uint8)
+        filled[y : y + side, x : x + side] = 1
+        return compressed_rle(filled) if as_rle else square(x, y, side)
+
+    annotations = [
+        dict(id=1, image_id=1, category_id=1, segmentation=region(12, 12, 5)),
+        dict(id=2, image_id=1, category_id=2, segmentation=region(10, 10, 20)),
+    ]
+    labels = coco_dataset(tmp_path, annotations)[0]['gt_seg_map']
+    assert labels[14, 14] == 2, 'the person, who stands first in the file'
+    assert labels[11, 11] == 1
+
+
 def test_errors_of_coco_files(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"none of its categories \['car', 'person', 'tree'\] is one of the classes \['dog'\]"):
+    with pytest.raises(ValueError, match=r"none of its categories \['person', 'car', 'tree'\] is one of the classes \['dog'\]"):
         coco_dataset(tmp_path / '1', []).__class__('people.json', dict(classes=['x', 'dog']), data_root=str(tmp_path / '1'))
     with pytest.raises(
         ValueError, match=r"its category 'car' is class 0 of `meta` \(custom\), which is that of the pixels outside"
     ):
         coco_dataset(tmp_path / '3', [], meta=dict(classes=['car', 'person']))
+    with pytest.raises(ValueError, match=r"the class 'Car' of `meta` \(custom\) is no category of the file, which has 'car'"):
+        coco_dataset(tmp_path / '4', [], meta=dict(classes=['background', 'Car', 'person']))
+    astray = dict(id=7, image_id=9, category_id=1, segmentation=square(1, 1, 5))
+    with pytest.raises(ValueError, match=r'people\.json: annotation 7 belongs to image 9, which the file does not list'):
+        coco_dataset(tmp_path / '5', [astray])
     wrong = dict(id=7, image_id=1, category_id=1, segmentation=dict(size=[4, 4], counts='x'), iscrowd=0)
     with pytest.raises(ValueError, match=r'annotation 7 \(image 1\): the RLE `segmentation` is 4 x 4'):
         coco_dataset(tmp_path / '2', [wrong])
@@ -380,7 +401,7 @@ def test_parts_of_synthetic_people(tmp_path: Path) -> None:
     assert seen == set(range(7))
     assert len(content['images']) == len(parts) == 4
     assert Image.open(parts[0]['seg_map_path']).mode == 'P', 'so that a viewer shows colours'
-    with pytest.raises(ValueError, match=r"`meta` have 2 or 7 classes, got 'train' and 19"):
+    with pytest.raises(ValueError, match=r'`meta` must have 2 or 7 classes, got 19'):
         DATASETS.build(dict(cfg, meta='cityscapes'))
 
 

@@ -39,12 +39,18 @@ def test_draws_once_and_reads_both_splits(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_only_the_main_process_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmpose_lite.datasets import synthetic_people
-
-    monkeypatch.setattr(synthetic_people, 'is_main_process', lambda: False)
-    monkeypatch.setattr(synthetic_people, 'render_people', lambda *args, **options: pytest.fail('drawn'))
+    monkeypatch.setattr(synthetic, 'is_main_process', lambda: False)
+    monkeypatch.setattr(synthetic, 'render_people', lambda *args, **options: pytest.fail('drawn'))
     with pytest.raises(FileNotFoundError, match=r'person_keypoints_train\.json'):
         build(tmp_path)
+
+
+def test_others_do_not_wait_for_a_main_process_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    met = []
+    monkeypatch.setattr(synthetic, 'barrier', lambda: met.append(True))
+    with pytest.raises(ValueError, match='`num_train` must be at least 1, got 0'):
+        build(tmp_path, num_train=0)
+    assert met == [True]
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:

@@ -433,3 +433,33 @@ def test_wrong_calls(tmp_path, monkeypatch):
     assert CocoMetric(ann_file).backend == 'pycocotools'
     with pytest.raises(ImportError, match='pip install faster-coco-eval'):
         CocoMetric(ann_file, backend='faster')
+
+
+@pytest.mark.parametrize('K_of_others', [17, 5])
+def test_categories_that_the_dataset_leaves_out_are_not_asked_for(tmp_path, K_of_others):
+    content = make_content()
+    others = make_content(K=K_of_others, category_id=2, seed=3)
+    alone = run(write(tmp_path, content, 'alone.json'), predict(content, noise=3))
+    content['categories'] += others['categories']
+    content['annotations'] += [dict(a, id=1000 + a['id']) for a in others['annotations']]
+    people = dict(content, annotations=[a for a in content['annotations'] if a['category_id'] == 1])
+    metric = METRICS.build(dict(type='CocoMetric', ann_file=write(tmp_path, content)))
+    metric.dataset_meta = dict(keypoint_meta=KeypointMeta.load('coco17'), category_ids={1})
+    samples = predict(people, noise=3)
+    metric.process(None, samples)
+    assert metric.evaluate(len(samples)) == alone
+
+
+@pytest.mark.parametrize('backend', ['pycocotools', 'auto'])
+def test_coordinates_that_are_null_where_nothing_is_labelled(tmp_path, backend):
+    content = make_content()
+    samples, expected = predict(content, noise=3), None
+    for unlabelled in (0, None):
+        for annotation in content['annotations']:
+            points = np.array(annotation['keypoints'], dtype=object).reshape(-1, 3)
+            points[points[:, 2] == 0, :2] = unlabelled
+            annotation['keypoints'] = points.ravel().tolist()
+        (tmp_path / 'ann.json').write_bytes(b'\xef\xbb\xbf' + json.dumps(content).encode())  # and a mark as Windows writes it
+        figures = run(str(tmp_path / 'ann.json'), samples, backend=backend)
+        expected = figures if expected is None else expected
+        assert figures == expected

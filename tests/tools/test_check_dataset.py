@@ -14,6 +14,7 @@ from scipy.io import savemat
 from mmpose_lite.apis.check import check_config
 from mmpose_lite.datasets.converters import convert_lsp
 from mmpose_lite.engine.config import ConfigError, hand_down
+from tests.coco_folder import META, person, write_coco
 
 
 def call(repo: Path, tool: str, *args: object) -> subprocess.CompletedProcess:
@@ -138,6 +139,15 @@ def test_shared_images(folder: Path) -> None:
         config(folder, train_dataloader=wrapped, val_dataloader=dict(dataset=dataset('val'))), ['val', 'train']
     )
     assert all(not report.findings for report in reports.values())
+
+
+def test_every_file_has_its_report(tmp_path: Path) -> None:
+    for number, name in enumerate(('a', 'b', 'c')):
+        write_coco(tmp_path / name, [person(1, 1, area=number)], num_images=1)
+    parts = [dict(type='CocoKeypointDataset', ann_file='people.json', data_root=str(tmp_path / n), meta=META) for n in 'abc']
+    reports = check_config(Config(dict(train_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=parts)))))
+    assert list(reports) == ['train', *(f'train ({tmp_path / name / "people.json"})' for name in 'bc')]
+    assert [report.ok for report in reports.values()] == [False, True, True]
 
 
 def test_configs_that_name_no_data(folder: Path) -> None:
