@@ -26,6 +26,25 @@ def test_objects_of_xml_files(tmp_path: Path) -> None:
     assert [item['img_id'] for item in training] == [1, 2]
 
 
+def test_files_of_other_tools(tmp_path: Path) -> None:
+    path = write_voc(tmp_path, {'my image 1': [('dog', (1, 1, 9, 9), 0)], 'b': [('dog', (1, 1, 9, 9), 1)], 'c': []})
+    path.write_text('my image 1\nb -1\nc\n', encoding='utf-8-sig')
+    xml = (tmp_path / 'Annotations' / 'b.xml').read_text().replace('<width>90<', '<width>90.0<')
+    (tmp_path / 'Annotations' / 'b.xml').write_text(xml.replace('<annotation>', '<annotation><filename>b.PNG</filename>'))
+    (tmp_path / 'Annotations' / 'c.xml').write_text('<annotation><filename>c.of.mine</filename><size/></annotation>')
+    content = read_voc(path)
+    assert [image['file_name'] for image in content['images']] == ['my image 1.jpg', 'b.PNG', 'c.jpg']
+    assert [image.get('width') for image in content['images']] == [90, 90, None]
+    assert [a['ignore'] for a in content['annotations']] == [0, 1]
+
+
+def test_a_list_may_be_a_link(tmp_path: Path) -> None:
+    path = write_voc(tmp_path)
+    path.rename(tmp_path / 'mine.txt')
+    path.symlink_to(tmp_path / 'mine.txt')
+    assert len(read_voc(path)['images']) == 3
+
+
 def test_categories_are_the_twenty_and_others(tmp_path: Path) -> None:
     path = write_voc(tmp_path, {'1': [('head', (1, 1, 5, 5), 0), ('dog', (1, 1, 9.5, 9), 0)]})
     content = read_voc(path)
@@ -41,7 +60,16 @@ def test_categories_are_the_twenty_and_others(tmp_path: Path) -> None:
     ('text', 'message'),
     [
         ('<annotation>', r'000007\.xml: no valid XML'),
-        ('<a><object><name>dog</name></object></a>', r'000007\.xml, object 0: it needs `bndbox` with the numbers xmin'),
+        ('<a><object><name>dog</name></object></a>', r'000007\.xml, object 0: it has no `bndbox`'),
+        (
+            '<a><object><name>dog</name><bndbox><xmin>1</xmin></bndbox></object></a>',
+            r'000007\.xml, object 0: `ymin` must be a number, got None',
+        ),
+        (
+            '<a><object><name>dog</name><difficult>Unspecified</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax>'
+            '<ymax>5</ymax></bndbox></object></a>',
+            r"000007\.xml, object 0: `difficult` must be a number, got 'Unspecified'",
+        ),
         (
             '<a><object><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object></a>',
             r'object 0: it has no `name`',
