@@ -163,6 +163,19 @@ def test_copies_are_objects_with_their_pixels(seed: int) -> None:
     assert not results['img'][outside].any(), 'nothing else is changed'
 
 
+def test_copies_have_the_semantics_of_their_objects() -> None:
+    semantics = np.zeros(SIZE[::-1], np.uint8)
+    for number, (x, y, X, Y) in enumerate(BOXES):
+        semantics[y:Y, x:X] = 3 + number
+    transform = TRANSFORMS.build(dict(type='CopyPasteSmallObjects', max_area=100, num_copies=2))
+    results = transform(sample(1, gt_semantic_seg=semantics.copy()))
+    assert len(results['masks']) > 4
+    for label, mask in zip(results['labels'][4:], results['masks'][4:]):
+        assert np.unique(results['gt_semantic_seg'][mask > 0]).tolist() == [{0: 3, 1: 6}[int(label)]]
+    untouched = ~results['masks'][4:].any(axis=0)
+    np.testing.assert_array_equal(results['gt_semantic_seg'][untouched], semantics[untouched])
+
+
 def test_only_small_objects_are_copied() -> None:
     results = TRANSFORMS.build(dict(type='CopyPasteSmallObjects', max_area=20))(sample())
     np.testing.assert_array_equal(results['img'], sample()['img'])
@@ -235,6 +248,17 @@ def test_a_data_set_of_mosaics(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again['instances']['bboxes_input'], one['instances']['bboxes_input'])
     assert (other_round['inputs'] != one['inputs']).any()
     assert (other_seed['inputs'] != one['inputs']).any()
+
+
+def test_a_mosaic_that_a_step_leaves_out_is_replaced(tmp_path: Path) -> None:
+    data = mixed(tmp_path)
+    data.pipeline.transforms.insert(1, lambda results: None if results['img_id'] == 2 else results)
+    shown = [data[Draw(1, 5, round_)]['metainfo']['img_id'] for round_ in range(8)]
+    assert set(shown) <= {1, 3, 4}
+    assert len(set(shown)) > 1
+    data.pipeline.transforms.insert(1, lambda results: None)
+    with pytest.raises(ConfigError, match='leaves out every sample that was tried'):
+        data[0]
 
 
 def test_the_last_epochs_can_do_without_mixing(tmp_path: Path) -> None:

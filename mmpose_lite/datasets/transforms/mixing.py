@@ -26,8 +26,9 @@ class CopyPasteSmallObjects:
     Source: Kisantal et al., Augmentation for Small Object Detection, 2019, Sec. 4.2, arXiv:1902.07296.
     Differs: the border of the mask is not smoothed (nor is the paper's best one).
 
-    Required keys: img, rng, bboxes (N, 4), labels (N,), is_ignored (N,), masks (N, H, W).
-    Modified keys: the same. Keys that describe objects otherwise (regions, ann_ids) are left out.
+    Required keys: img, rng, bboxes (N, 4), labels (N,), is_ignored (N,), masks (N, H, W), and optionally gt_semantic_seg (H, W).
+    Modified keys: the same; a copy has the class of most pixels of its object. Keys that describe objects otherwise (regions,
+    ann_ids) are left out.
 
     Args:
         max_area: px of a mask, up to which an object is small; COCO's small objects have less than 32 x 32.
@@ -76,16 +77,21 @@ class CopyPasteSmallObjects:
             return results
         image, masks = results['img'].copy(), list(results['masks'].astype(bool))
         source, labels = results['img'], results['labels'].tolist()
+        semantics = results['gt_semantic_seg'].copy() if 'gt_semantic_seg' in results else None
         for i in np.repeat(small, self.num_copies):
             placed = self._placed(source, results['masks'][i], masks, areas, rng)
             if placed is None:
                 continue
             pixels, mask = placed
             image[mask] = pixels[mask]
+            if semantics is not None:
+                semantics[mask] = np.bincount(results['gt_semantic_seg'][results['masks'][i] > 0]).argmax()
             masks = [other & ~mask for other in masks]
             masks.append(mask)
             areas = np.append(areas, mask.sum())
             labels.append(results['labels'][i])
+        if semantics is not None:
+            results['gt_semantic_seg'] = semantics
         return _with_masks(results, image, masks, labels)
 
     def _placed(
