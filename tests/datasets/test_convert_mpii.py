@@ -153,6 +153,15 @@ def test_the_published_json(shared: Path, tmp_path: Path) -> None:
         assert all(dataset[i]['img'].std() > 10 for i in range(len(people)))  # no crop is empty
 
 
+def test_a_person_of_one_joint_has_an_area(folder: Path) -> None:
+    person = dict(image='a.jpg', joints=[[50, 60]] * 16, joints_vis=[0] * 9 + [1] + [0] * 6, center=[50, 60], scale=0.4)
+    (folder / 'train.json').write_text(json.dumps([person]))
+    (path,) = convert_mpii(folder / 'train.json', folder / 'images', folder / 'out')
+    (annotation,) = json.loads(path.read_text())['annotations']
+    assert annotation['area'] == pytest.approx(0.53 * 80**2)
+    assert check_file(path, meta=KeypointMeta.load('mpii16'), img_dir=folder / 'images').ok
+
+
 def test_wrong_files(folder: Path) -> None:
     def convert(name: str, content: object, **options: Any) -> None:
         (folder / name).write_text(json.dumps(content))

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmpose_lite.datasets.converters.coco_style import (
+    AREA_PER_BOX,
     check_images,
     check_new,
     coco_annotations,
@@ -194,6 +195,7 @@ def _annotations(people: MpiiPeople, image_ids: dict[str, int], sizes: np.ndarra
     side = PIXELS_PER_SCALE * people.scales[:, None]
     centers = people.centers + np.stack((np.zeros(len(of_image)), DOWNWARD_SHIFT * people.scales), axis=1)
     _, areas = keypoint_boxes(people.points, people.visibility > 0, sizes[of_image - 1])
+    areas = np.where(areas > 0, areas, AREA_PER_BOX * side[:, 0] ** 2)  # one joint, or joints in a line, span none
     heads = [
         {} if np.isnan(head).any() else dict(head_bbox=np.concatenate((head[:2], head[2:] - head[:2])).round(2).tolist())
         for head in people.heads
