@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose
 
+from mmpose_lite.datasets.pipeline import Pipeline
 from mmpose_lite.datasets.regions import covered_cells, decode_region
 from mmpose_lite.datasets.sampling import Draw
 from mmpose_lite.datasets.transforms.loading import LoadImage, read_image
@@ -119,13 +119,13 @@ def _chosen(size: int, num: int, seed: int) -> list[int]:
 def _masks(dataset: Any, num: int, seed: int, *, augmented: bool) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (name, picture) of images under their masks, as they come out of the pipeline or as they are in the files."""
     meta = dataset.metainfo['class_meta']
-    original = Compose([LoadImage(), LoadSegMap()])
+    original = Pipeline([LoadImage(), LoadSegMap()])
     for index in _chosen(len(dataset), num, seed):
         if augmented:
             sample = dataset[Draw(index, seed, 0)]
             image, labels = sample['inputs'], sample['maps'].get('gt_seg_map')
         else:
-            sample = original(dict(dataset.get_data_info(index), class_meta=meta, label_table=dataset.label_table))
+            sample = original(dataset.get_data_info(index))
             image, labels = sample['img'], sample.get('gt_seg_map')
         path = Path(sample['metainfo']['img_path'] if augmented else sample['img_path'])
         panels, titles = [_enlarged(image)], [path.name]
@@ -196,7 +196,9 @@ def _targets(codec: Any, points: np.ndarray, visible: np.ndarray, meta: Keypoint
     if codec_meta.keypoints != meta.keypoints:
         keypoints, weights = KeypointConverter(meta, codec_meta)(keypoints, weights)
     targets = codec.encode(keypoints, weights)
-    maps = dict(targets=targets[0][0, : codec_meta.num_keypoints].numpy())
+    of_sample = targets[0][0]
+    finest = of_sample[-1] if of_sample.ndim == 4 else of_sample  # a codec of several levels has the finest one last
+    maps = dict(targets=finest[: codec_meta.num_keypoints].numpy())
     if hasattr(targets, 'fields'):
         maps['fields'] = targets.fields[0].unflatten(0, (-1, 2)).norm(dim=1).numpy()
     return maps

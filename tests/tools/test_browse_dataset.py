@@ -107,6 +107,15 @@ def test_wrong_calls(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert message in capsys.readouterr().err
 
 
+def test_heatmaps_of_several_levels_are_the_finest(config: Path, tmp_path: Path) -> None:
+    cfg = load_config(config)
+    cfg.model.head.codec = dict(type='MegviiHeatmapCodec', input_size=(48, 64), heatmap_size=(12, 16), kernel_sizes=(11, 5))
+    wide = browse(cfg, tmp_path / 'two', heatmaps=True, num=1)
+    cfg.model.head.codec.kernel_sizes = (5,)
+    fine = browse(cfg, tmp_path / 'one', heatmaps=True, num=1)
+    np.testing.assert_array_equal(cv2.imread(str(wide[0])), cv2.imread(str(fine[0])))
+
+
 @pytest.mark.parametrize('arguments', [['--num', '0'], ['--heatmaps', '--mode', 'original']])
 def test_wrong_arguments(config: Path, tmp_path: Path, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:

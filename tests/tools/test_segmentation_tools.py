@@ -191,6 +191,13 @@ def test_browse_draws_the_classes(config: Path, tmp_path: Path, mode: str) -> No
         browse(load_config(config), tmp_path, heatmaps=True)
 
 
+def test_browse_draws_files_of_joined_datasets(config: Path, tmp_path: Path) -> None:
+    cfg = load_config(config)
+    part = dict(cfg.train_dataloader.dataset)
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[part, part])
+    assert len(browse(cfg, tmp_path / 'out', mode='original', num=100)) == 12
+
+
 @pytest.fixture
 def nested(config: Path) -> Path:
     """The same with a UNet++ of two levels."""
