@@ -129,7 +129,7 @@ def _measure(args: argparse.Namespace, device: str) -> 'Report':
     from mmpose_lite.engine.config import load_config
     from mmpose_lite.zoo.names import find_config
 
-    cfg = load_config(find_config(args.config), args.cfg_options)
+    cfg = load_config(find_config(args.config), args.cfg_options, reads=('input_size',))  # of made-up batches
     if args.command == 'data':
         from mmpose_lite.apis.benchmark_data import benchmark_data
 

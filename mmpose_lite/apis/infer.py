@@ -20,7 +20,7 @@ from mmpose_lite.checkpoints.weights import extract_state_dict, load_state
 from mmpose_lite.datasets.collate import pose_collate
 from mmpose_lite.datasets.pipeline import Pipeline
 from mmpose_lite.datasets.transforms.loading import read_image
-from mmpose_lite.engine.config import ConfigError, check_crops, hand_down, load_config
+from mmpose_lite.engine.config import ConfigError, complete, load_config
 from mmpose_lite.registry import MODELS, PathError
 from mmpose_lite.structures import PoseDataSample
 from mmpose_lite.zoo.names import find_checkpoint, find_config, find_entry
@@ -68,8 +68,7 @@ def init_model(
         checkpoint = find_entry(str(config)).name
     if isinstance(config, Config):
         cfg = copy.deepcopy(config)
-        hand_down(cfg)
-        check_crops(cfg)
+        complete(cfg)
     else:
         cfg = load_config(find_config(config))
     if 'model' not in cfg:

@@ -4,12 +4,13 @@ import difflib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from mmpose_lite.engine.config_files import ConfigFile, config_files, import_custom_modules, made_of, read_files
 from mmpose_lite.engine.config_text import ReadableConfig
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import (
@@ -35,7 +36,6 @@ CROP_CODECS = ('HeatmapCodec', 'MegviiHeatmapCodec', 'SimCCCodec')
 RUNNER_KEYS = (
     'activation_checkpointing',
     'auto_scale_lr',
-    'cfg',
     'channels_last',
     'compile',
     'custom_hooks',
@@ -43,7 +43,6 @@ RUNNER_KEYS = (
     'data_root',
     'default_hooks',
     'default_scope',
-    'draw',
     'efficient_conv_bn_eval',
     'env_cfg',
     'find_unused_parameters',
@@ -91,16 +90,35 @@ SECTIONS = (  # those that are dicts
 )
 
 
-def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file, apply command-line options, hand inherited values down.
+# The keys of sections that no class reads, whose argument a misspelt one would be.
+SECTION_KEYS = {
+    'auto_scale_lr': ('enable', 'base_batch_size'),
+    'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
+    'randomness': ('seed', 'diff_rank_seed', 'deterministic'),
+}
+PARAMWISE_KEYS = (  # of mmengine's constructor of optimizer wrappers; `dcn_offset_lr_mult` looks for mmcv's compiled layers
+    'bias_decay_mult',
+    'bias_lr_mult',
+    'bypass_duplicate',
+    'custom_keys',
+    'dwconv_decay_mult',
+    'flat_decay_mult',
+    'norm_decay_mult',
+)
+
+
+def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None, *, reads: Collection[str] = ()) -> Config:
+    """Read a config file, apply command-line options, import its modules, hand inherited values down.
 
     Args:
-        path: a .py config. Its own folder and the working directory are put on the import path for `custom_imports`.
+        path: a .py config. Its folder, those of its bases with `custom_imports`, and the working directory are put on the import
+            path.
         cfg_options: dotted key -> value, as `--cfg-options` gives them.
+        reads: top-level keys that the caller reads, beside those of the runner.
 
     Raises:
-        ConfigError: the file is missing or faulty, a name in it is nearly a key, an option names a key that nothing reads, a
-            section is no dict, or crops and codec do not fit together.
+        ConfigError: the file, a base or a module is missing or faulty, a name in it is nearly a key, an option names a key that
+            nothing reads, a section is no dict, or crops and codec do not fit together.
     """
     path = Path(path)
     if not path.is_file():
@@ -108,25 +126,33 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None) 
         near = difflib.get_close_matches(path.name, [p.name for p in folder.glob('*.py')], n=3)
         hint = f' Near names in {folder}: {", ".join(near)}.' if near else ''
         raise ConfigError(f'config file {str(path)!r} {"is a folder" if path.is_dir() else "does not exist"}.{hint}')
-    for folder in (str(path.resolve().parent), os.getcwd()):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-    try:
-        read = Config.fromfile(str(path))
-    except Exception as error:  # whatever a config's own Python raises
-        raise ConfigError(f'config {str(path)!r} cannot be read: {type(error).__name__}: {error}') from error
+    files = config_files(path)
     cfg = ReadableConfig()
-    cfg.__setstate__(read.__getstate__())
+    cfg.__setstate__(read_files(path, files).__getstate__())
     _check_names(cfg, path)
-    _check_options(cfg, cfg_options or {}, path)
+    _check_options(cfg, cfg_options or {}, files, path, reads)
     try:
         cfg.merge_from_dict(dict(cfg_options or {}))
     except Exception as error:
         raise ConfigError(f'--cfg-options do not fit {str(path)!r}: {error}') from error
     _check_sections(cfg)
+    beside = [str(file.path.parent) for file in files if 'custom_imports' in file.names]
+    for folder in (*beside, str(path.resolve().parent), os.getcwd()):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    import_custom_modules(cfg)
+    complete(cfg)
+    return cfg
+
+
+def complete(cfg: Config) -> None:
+    """Hand inherited values down, and look whether crops and codec fit; for configs that no file was read for, too.
+
+    Raises:
+        ConfigError: see `hand_down` and `check_crops`.
+    """
     hand_down(cfg)
     check_crops(cfg)
-    return cfg
 
 
 def _check_names(cfg: Config, path: Path) -> None:
@@ -140,19 +166,41 @@ def _check_names(cfg: Config, path: Path) -> None:
             )
 
 
-def _check_options(cfg: Config, options: Mapping[str, Any], path: Path) -> None:
+def _check_options(
+    cfg: Config, options: Mapping[str, Any], files: Sequence[ConfigFile], path: Path, reads: Collection[str]
+) -> None:
+    """Refuse options that would change nothing: of a key that is not there, or of a variable that has been used already."""
     for option in options:
         first = option.split('.')[0]
-        if first not in cfg and first not in RUNNER_KEYS:
+        if first in RUNNER_KEYS or first in reads:
+            continue
+        if first not in cfg:
             near = difflib.get_close_matches(first, [*cfg, *RUNNER_KEYS], n=3)
             hint = f'; did you mean {", ".join(near)}?' if near else '.'
             raise ConfigError(f'--cfg-options {option}: {str(path)!r} has no key `{first}`{hint}')
+        made = made_of(files, first)
+        if made:
+            raise ConfigError(
+                f'--cfg-options {option}: `{first}` is a variable, from which {str(path)!r} makes `{"`, `".join(made)}` before '
+                'it looks at options. Change its value in a config of your own, or give the key that has it: `python '
+                'tools/print_config.py` shows all of them.'
+            )
 
 
 def _check_sections(cfg: Config) -> None:
     for key in SECTIONS:
         if not isinstance(cfg.get(key) or {}, Mapping):
             raise ConfigError(f'config key `{key}`: must be a dict, got {cfg[key]!r}.')
+    for key, known in SECTION_KEYS.items():
+        _check_keys(cfg.get(key) or {}, known, key)
+
+
+def _check_keys(section: Mapping[str, Any], known: Sequence[str], path: str) -> None:
+    for key in section:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f'did you mean `{near[0]}`?' if near else f'it has {", ".join(known)}.'
+            raise ConfigError(f'config key `{path}`: nothing reads the key `{key}`; {hint}')
 
 
 def takes(registry: Registry, cfg: Mapping[str, Any], argument: str) -> bool:
@@ -189,6 +237,7 @@ def check_host_parts(cfg: Config) -> None:
     Raises:
         UnknownTypeError: a name is not registered.
         ArgumentError: an argument is unknown or missing.
+        ConfigError: `paramwise_cfg` has a key that mmengine's constructor does not read.
     """
 
     def check(registry: Registry, part: Any, path: str, *given: str) -> None:
@@ -204,6 +253,8 @@ def check_host_parts(cfg: Config) -> None:
     wrapper = cfg.get('optim_wrapper') or {}
     built_elsewhere = ('constructor', 'paramwise_cfg')  # read by mmengine's constructor of wrappers
     check(OPTIM_WRAPPERS, {k: v for k, v in wrapper.items() if k not in built_elsewhere}, 'optim_wrapper')
+    if wrapper.get('constructor') in (None, 'DefaultOptimWrapperConstructor'):
+        _check_keys(wrapper.get('paramwise_cfg') or {}, PARAMWISE_KEYS, 'optim_wrapper.paramwise_cfg')
     check(OPTIMIZERS, wrapper.get('optimizer'), 'optim_wrapper.optimizer', 'params')
     schedulers = cfg.get('param_scheduler') or []
     for number, scheduler in enumerate(schedulers if isinstance(schedulers, list | tuple) else [schedulers]):

@@ -178,8 +178,43 @@ def test_bases_and_modules_beside_the_config_are_found(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     cfg = load_config('config.py', {'a': 5})
     assert (cfg.a, cfg.b) == (5, 2)
-    with pytest.raises(ConfigError, match='module_that_is_not_there'):
-        load_config(write(tmp_path, "custom_imports = dict(imports=['module_that_is_not_there'])", 'other.py'))
+    folder = tmp_path / 'experiments'
+    folder.mkdir()
+    write(folder, 'VALUE = 3', 'module_beside_the_base.py')
+    write(folder, "custom_imports = dict(imports=['module_beside_the_base'])", 'base.py')
+    load_config(write(tmp_path, "_base_ = 'experiments/base.py'", 'outer.py'))
+
+
+@pytest.mark.parametrize(
+    ('imports', 'message'),
+    [
+        ("dict(imports=['absent_module'])", r"there is no module 'absent_module' \('absent_module' is to be imported\)"),
+        ("dict(imports=['good_module.py'])", r"there is no module 'good_module\.py' .*`my_net\.py` is written 'my_net'"),
+        (
+            "dict(imports='needy_module')",
+            r"'needy_module' cannot be imported: .*No module named 'what_it_needs' \[.*needy_module\.py:2\]",
+        ),
+        ("dict(imports=['torn_module'])", r"'torn_module' cannot be imported: SyntaxError: .* \[.*torn_module\.py:1\]"),
+        ("dict(imports=['wrong_module'])", r"'wrong_module' cannot be imported: ZeroDivisionError: .* \[.*wrong_module\.py:2\]"),
+        ("['good_module']", r"must be dict\(imports=\['module', ...\]\), got \['good_module'\]"),
+        ("dict(import_=['good_module'])", r"must be dict\(imports=\['module', ...\]\), got \{'import_'"),
+    ],
+)
+def test_modules_that_cannot_be_imported(tmp_path: Path, imports: str, message: str) -> None:
+    write(tmp_path, '', 'good_module.py')
+    write(tmp_path, '\nimport what_it_needs', 'needy_module.py')
+    write(tmp_path, 'a = (', 'torn_module.py')
+    write(tmp_path, '\na = 1 / 0', 'wrong_module.py')
+    with pytest.raises(ConfigError, match=f'^config key `custom_imports`: .*{message}'):
+        load_config(write(tmp_path, f'custom_imports = {imports}'))
+    if 'needy' in imports:
+        load_config(write(tmp_path, "custom_imports = dict(imports=['needy_module'], allow_failed_imports=True)"))
+
+
+def test_an_option_can_import_a_module(tmp_path: Path) -> None:
+    write(tmp_path, "raise ValueError('it was imported')", 'module_of_an_option.py')
+    with pytest.raises(ConfigError, match='it was imported'):
+        load_config(write(tmp_path, 'a = 1'), {'custom_imports.imports': ['module_of_an_option']})
 
 
 @pytest.mark.parametrize(
@@ -212,8 +247,18 @@ def test_sections_that_are_no_dicts(tmp_path: Path, key: str) -> None:
 
 
 def test_options_that_the_runner_reads_need_not_be_in_the_file(tmp_path: Path) -> None:
-    cfg = load_config(write(tmp_path, 'num_epochs = 3'), {'draw.interval': 2, 'num_epochs': 4})
-    assert (cfg.draw.interval, cfg.num_epochs) == (2, 4)
+    cfg = load_config(write(tmp_path, 'of_my_hook = 3'), {'randomness.seed': 2, 'of_my_hook': 4})
+    assert (cfg.randomness.seed, cfg.of_my_hook) == (2, 4)
+
+
+def test_an_option_of_a_variable_would_change_nothing(tmp_path: Path) -> None:
+    write(tmp_path, 'num_epochs = 3\ntrain_cfg = dict(max_epochs=num_epochs)', 'base.py')
+    config = write(tmp_path, "_base_ = 'base.py'\nsize = (3, 4)\nwork_dir = f'{{{{_base_.num_epochs}}}}'\nmodel = dict(s=[size])")
+    for option, made in (('num_epochs', 'train_cfg'), ('size', 'model')):
+        with pytest.raises(ConfigError, match=rf"{option}: `{option}` is a variable, from which '.*config\.py' makes `{made}`"):
+            load_config(config, {option: 4})
+    assert load_config(config, {'size': (5, 6)}, reads=['size'])['size'] == (5, 6)
+    assert load_config(config, {'train_cfg.max_epochs': 4}).train_cfg.max_epochs == 4
 
 
 def test_options_that_do_not_fit(tmp_path: Path) -> None:
@@ -236,15 +281,36 @@ def test_missing_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('a = (', 'SyntaxError'),
-        ('a = 1 / 0', 'ZeroDivisionError: division by zero'),
-        ('a = b', "NameError: name 'b' is not defined"),
-        ("_base_ = './absent.py'", 'absent.py'),
+        ('b = 1\na = (', r', line 2, cannot be read: SyntaxError'),
+        ('a = 1 / 0', r', line 1, cannot be read: ZeroDivisionError: division by zero'),
+        ('def f():\n    return b\n\n\na = f()', r", line 2, cannot be read: NameError: name 'b' is not defined"),
+        ("_base_ = './absent.py'", r", line 1, cannot be read: `_base_` names '.*absent\.py', which does not exist"),
+        ("_base_ = './config.py'", r', line 1, cannot be read: .* which has this file for a base'),
+        ('_base_ = 5', r', line 1, cannot be read: `_base_` must be the path of a file, .* got 5$'),
+        ("_base_ = 'mmpose_lite::quickstart.py'", r', line 1, cannot be read: `_base_` must be the path of a file, absolute or'),
+        ('a = "\udcff"', r' cannot be read: .*utf-8'),
     ],
 )
-def test_faulty_files(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=rf"config '.*config\.py' cannot be read: .*{message}"):
-        load_config(write(tmp_path, text))
+@pytest.mark.parametrize('is_base', [False, True])
+def test_faulty_files(tmp_path: Path, text: str, message: str, is_base: bool) -> None:
+    """The file is named that has the fault, and its line."""
+    faulty, base = tmp_path / 'config.py', ''
+    faulty.write_text(text, errors='surrogateescape')
+    if is_base:
+        write(tmp_path, "_base_ = ['./empty.py', './config.py']", 'between.py')
+        write(tmp_path, '', 'empty.py')
+        base = r" \(a base of '.*outer\.py'\)"
+    path = write(tmp_path, "_base_ = './between.py'", 'outer.py') if is_base else faulty
+    with pytest.raises(ConfigError, match=rf"^config '{re.escape(str(faulty))}'{base}{message}"):
+        load_config(path)
+
+
+def test_a_base_that_mmengine_computes(tmp_path: Path) -> None:
+    config = write(tmp_path, "_base_ = ['ba' + 'se.py']")
+    with pytest.raises(ConfigError, match=r"config '.*config\.py' cannot be read: FileNotFoundError: .*base\.py"):
+        load_config(config)
+    write(tmp_path, 'a = 1', 'base.py')
+    assert load_config(config).a == 1
 
 
 @pytest.mark.parametrize(

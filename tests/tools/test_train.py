@@ -112,6 +112,16 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
             ('CONFIG', '--cfg-options', 'model.head.codec.sigma=big'),
             'config key `model.head.codec`: HeatmapCodec: ',
         ),
+        (('CONFIG', '--cfg-options', 'env_cfg.cudnn_benchmrk=True'), 'nothing reads the key `cudnn_benchmrk`; did you mean'),
+        (
+            ('CONFIG', '--cfg-options', 'randomness.sed=1'),
+            'config key `randomness`: nothing reads the key `sed`; did you mean `seed`',
+        ),
+        (('CONFIG', '--cfg-options', 'auto_scale_lr.enabled=True'), 'nothing reads the key `enabled`; did you mean `enable`'),
+        (
+            ('CONFIG', '--cfg-options', 'optim_wrapper.paramwise_cfg.norm_decay=0'),
+            'config key `optim_wrapper.paramwise_cfg`: nothing reads the key `norm_decay`; did you mean `norm_decay_mult`',
+        ),
         (('CONFIG', '--cfg-options', 'default_hooks.timer.type=IterTimeHook'), '`IterTimeHook`; nearest names: `IterTimerHook`'),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else None,
