@@ -1,12 +1,14 @@
-"""Metrics whose errors reach every process."""
+"""Metrics whose errors reach every process, and whose names are known before they are computed."""
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.evaluator import Evaluator as MMEngineEvaluator
 
 from mmpose_lite.engine.launch import in_every_process
+from mmpose_lite.errors import ConfigError
 
 _ERROR = 'error of metric '
 
@@ -26,6 +28,24 @@ class Evaluator(MMEngineEvaluator):
             for number, metric in enumerate(self.metrics):
                 metric.compute_metrics = _returning_errors(metric.compute_metrics, f'{_ERROR}{number}')
 
+    def names(self) -> list[str] | None:
+        """Return the names of the values that `evaluate` may give; None where a metric has no `result_names` that tell its own.
+
+        Raises:
+            ConfigError: two metrics give values of one name.
+        """
+        if not all(hasattr(metric, 'result_names') for metric in self.metrics):
+            return None
+        names = [
+            f'{metric.prefix}/{name}' if metric.prefix else name for metric in self.metrics for name in metric.result_names()
+        ]
+        doubled = [name for number, name in enumerate(names) if name in names[:number]]
+        if doubled:
+            raise ConfigError(
+                f'two metrics of the evaluation give `{doubled[0]}`; give one of them another `prefix`, or leave it out.'
+            )
+        return names
+
     def evaluate(self, size: int) -> dict[str, Any]:
         """Return name -> value of all metrics over the `size` samples of the split.
 
@@ -37,6 +57,28 @@ class Evaluator(MMEngineEvaluator):
             if _ERROR in name:
                 raise in_every_process(value)
         return values
+
+
+def check_followed(runner: Any, names: Iterable[str], what: str) -> None:
+    """Look before a training whether its evaluations can give what something follows.
+
+    What the metrics do not tell is left to the first evaluation, and so are losses, which come from the model.
+
+    Args:
+        runner: that trains.
+        names: of values; 'auto' is any.
+        what: asks for them, as messages say it.
+
+    Raises:
+        ConfigError: no metric gives a value of such a name; those that there are are listed.
+    """
+    known = runner.val_loop.evaluator.names() if runner.val_loop is not None else None
+    for name in names:
+        if known is not None and name not in known and name != 'auto' and 'loss' not in name:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f' Did you mean {near[0]!r}?' if near else ''
+            message = f'{what} must be a value of the evaluation, got {name!r}.{hint} There are: {", ".join(known) or "none"}.'
+            raise in_every_process(ConfigError(message))
 
 
 def _returning_errors(compute: Callable[[list], dict], name: str) -> Callable[[list], dict]:

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmpose_lite.datasets.sampling import InfiniteSampler
-from mmpose_lite.engine.launch import sum_over_processes
+from mmpose_lite.engine.evaluator import check_followed
+from mmpose_lite.engine.hooks.checkpoint import known_rule
+from mmpose_lite.engine.launch import in_every_process, sum_over_processes
 from mmpose_lite.engine.optim import autocast_bfloat16
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import LOOPS
@@ -32,9 +34,30 @@ class _EvaluatesOnTheWay:
         due = step % self.val_interval == 0 or step == last
         return self.runner.val_loop is not None and step >= max(self.val_begin, 1) and due
 
+    def _begin(self) -> None:
+        """Call the hooks, look at the schedulers, and do the evaluation that a resumed run owes."""
+        self.runner.call_hook('before_train')
+        for scheduler in self.runner.param_schedulers or ():
+            _check_scheduler(scheduler, self.runner)
+        self._evaluate_if_due()
+
     def _evaluate_if_due(self) -> None:
         if self.evaluation_is_due():
             self.runner.val_loop.run()
+
+
+def _check_scheduler(scheduler: Any, runner: Any) -> None:
+    """Raise ConfigError where a scheduler would not step, or in the wrong way, and nobody would be told."""
+    name, problem = type(scheduler).__name__, ''
+    if getattr(scheduler, 'need_val_args', False):  # it follows a value of the evaluation
+        check_followed(runner, [scheduler.monitor], f'{name}: `monitor`')
+        rule = known_rule(scheduler.monitor) or scheduler.rule
+        if rule != scheduler.rule:
+            problem = f'`rule` must be {rule!r} for {scheduler.monitor!r}, got {scheduler.rule!r}'
+    elif scheduler.by_epoch and isinstance(runner.train_loop, MMEngineIterBasedTrainLoop):
+        problem = '`by_epoch` must be False in a run that counts iterations, or it never steps, got True'
+    if problem:
+        raise in_every_process(ConfigError(f'{name}: {problem}.'))
 
 
 @LOOPS.register_module()
@@ -47,8 +70,7 @@ class EpochBasedTrainLoop(_EvaluatesOnTheWay, MMEngineEpochBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Train until `max_epochs`, or until a hook stops it."""
-        self.runner.call_hook('before_train')
-        self._evaluate_if_due()
+        self._begin()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
             self._evaluate_if_due()
@@ -105,8 +127,7 @@ class IterBasedTrainLoop(_EvaluatesOnTheWay, MMEngineIterBasedTrainLoop):
     def run(self) -> torch.nn.Module:
         """Train until `max_iters`, or until a hook stops it."""
         self.dataloader.sampler.skip(self._iter * self.dataloader.batch_size)
-        self.runner.call_hook('before_train')
-        self._evaluate_if_due()
+        self._begin()
         self.runner.call_hook('before_train_epoch')
         batches: Iterator[Any] = iter(self.dataloader)
         while self._iter < self._max_iters and not self.stop_training:

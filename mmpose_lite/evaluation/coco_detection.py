@@ -99,6 +99,14 @@ class CocoDetectionMetric(BaseMetric):
         self.scores: dict[str, DetectionScores] = {}
         self._content: dict[str, Any] | None = None
 
+    def result_names(self) -> tuple[str, ...]:
+        """Return the names of the figures; one without objects is left out of the results."""
+        return () if self.format_only else tuple(name for metric in self.metrics for name in self._names(metric))
+
+    def _names(self, metric: str) -> tuple[str, ...]:
+        classes = self._meta().classes if self.classwise else ()
+        return (*(f'{metric}_{name}' for name in STAT_NAMES), *(f'{metric}_mAP.{name}' for name in classes))
+
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the predicted objects of each data sample as plain arrays.
 
@@ -149,13 +157,8 @@ class CocoDetectionMetric(BaseMetric):
             scores = coco_detection_scores(truth, found, iou_type=metric, num_classes=meta.num_classes, backend=self.backend)
             self.scores[metric] = scores
             self._log(metric, scores, truth, found, meta)
-            figures |= {f'{metric}_{name}': float(v) for name, v in zip(STAT_NAMES, scores.stats) if np.isfinite(v)}
-            if self.classwise:
-                figures |= {
-                    f'{metric}_mAP.{name}': float(v)
-                    for name, v in zip(meta.classes, scores.precision.mean(axis=(0, 1)))
-                    if np.isfinite(v)
-                }
+            values = (*scores.stats, *scores.precision.mean(axis=(0, 1)))  # the figures, then the AP of each class
+            figures |= {name: float(value) for name, value in zip(self._names(metric), values) if np.isfinite(value)}
         return figures
 
     def _meta(self) -> ClassMeta:

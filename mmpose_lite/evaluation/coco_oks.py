@@ -132,6 +132,10 @@ class CocoMetric(BaseMetric):
         self.format_only = format_only
         self._ground_truth: dict[str, list[dict]] | None = None
 
+    def result_names(self) -> tuple[str, ...]:
+        """Return the names of the figures; one without instances is left out of the results."""
+        return () if self.format_only else STAT_NAMES
+
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the predicted instances of each data sample as plain arrays.
 
@@ -163,7 +167,7 @@ class CocoMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the figures by their names of `STAT_NAMES`; an empty dict when `format_only`."""
+        """Return the figures by their `result_names`; an empty dict when `format_only`."""
         if not results:
             raise MetricError('CocoMetric: there is nothing to evaluate. The dataset is empty, or `process` was never called.')
         meta = self._meta()
@@ -189,7 +193,7 @@ class CocoMetric(BaseMetric):
             logger.info(f'CocoMetric: {len(detections)} instances written to {path}.')
         if self.format_only:
             return {}
-        figures = self._figures(self._ground_truth, detections, meta)
+        figures = dict(zip(self.result_names(), self._figures(self._ground_truth, detections, meta), strict=True))
         self._log(predictions, keep, figures, meta)
         return {name: value for name, value in figures.items() if value != -1}
 
@@ -199,10 +203,9 @@ class CocoMetric(BaseMetric):
 
     def _figures(
         self, ground_truth: Mapping[str, list[dict]], detections: list[dict[str, Any]], meta: KeypointMeta
-    ) -> dict[str, float]:
-        """Return the figures by name, those of `STAT_NAMES` among them; -1 where there are no such instances."""
-        stats = coco_keypoint_stats(ground_truth, detections, sigmas=meta.sigmas, backend=self.backend)
-        return dict(zip(STAT_NAMES, stats.tolist()))
+    ) -> list[float]:
+        """Return the figures in the order of `result_names`; -1 where there are no such instances."""
+        return coco_keypoint_stats(ground_truth, detections, sigmas=meta.sigmas, backend=self.backend).tolist()
 
     def _meta(self) -> KeypointMeta:
         if not self.dataset_meta or 'keypoint_meta' not in self.dataset_meta:

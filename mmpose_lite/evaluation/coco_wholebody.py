@@ -47,6 +47,11 @@ class CocoWholeBodyMetric(CocoMetric):
 
     default_prefix = 'coco-wholebody'
 
+    def result_names(self) -> tuple[str, ...]:
+        """Return the names of the figures, of all keypoints and of each part."""
+        names = super().result_names()
+        return names + tuple(f'{part}/{name}' for part in (*PARTS, 'hand') for name in names)
+
     def _meta(self) -> KeypointMeta:
         meta = super()._meta()
         if meta.num_keypoints != _K:
@@ -64,7 +69,7 @@ class CocoWholeBodyMetric(CocoMetric):
 
     def _figures(
         self, ground_truth: Mapping[str, list[dict]], detections: list[dict[str, Any]], meta: KeypointMeta
-    ) -> dict[str, float]:
+    ) -> list[float]:
         body, _ = PARTS['body']
         detections = [dict(detection, area=_extent(_part(detection['keypoints'], body))) for detection in detections]
         figures = super()._figures(ground_truth, detections, meta)
@@ -80,7 +85,7 @@ class CocoWholeBodyMetric(CocoMetric):
         stats['hand'] = np.where(np.minimum(left, right) == -1, -1, (left + right) / 2)
         rows = [(part, *(f'{value:.4f}' if value != -1 else '-' for value in values)) for part, values in stats.items()]
         MMLogger.get_current_instance().info(text_table(('part', *STAT_NAMES), rows, title='CocoWholeBodyMetric'))
-        return figures | {f'{part}/{name}': float(v) for part, values in stats.items() for name, v in zip(STAT_NAMES, values)}
+        return figures + [float(value) for values in stats.values() for value in values]
 
 
 def _part(triplets: list[float], keypoints: slice) -> list[float]:

@@ -189,6 +189,10 @@ class PCKAccuracy(BaseMetric):
             raise ValueError(f'{type(self).__name__}: `norm_item` must be one of {list(_NORM_NAMES)}, got {norm_item!r}.')
         self.norm_item = norm_item
 
+    def result_names(self) -> tuple[str, ...]:
+        """Return 'PCK@0.05' ..., one for each threshold."""
+        return tuple(f'{_NORM_NAMES[self.norm_item]}@{thr:g}' for thr in self.thrs)
+
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the arrays of each data sample and the size (N,) that normalises it."""
         for sample in data_samples:
@@ -210,8 +214,7 @@ class PCKAccuracy(BaseMetric):
                 reference='ground truth',
                 advice='check the annotation file, or choose another `norm_item`.',
             )
-        label = _NORM_NAMES[self.norm_item]
-        columns = {f'{label}@{thr:g}': keypoint_pck(distances, thr) for thr in self.thrs}
+        columns = {name: keypoint_pck(distances, thr) for name, thr in zip(self.result_names(), self.thrs)}
         mean_errors = keypoint_means(distances, ~np.isnan(distances))
         title = f'{metric}, sizes: {self.norm_item}'
         _log_per_keypoint(title, names, distances, {**columns, f'mean error / {self.norm_item}': mean_errors})
@@ -303,6 +306,10 @@ class AUC(BaseMetric):
         self.norm_factor = norm_factor
         self.num_thrs = num_thrs
 
+    def result_names(self) -> tuple[str, ...]:
+        """Return 'AUC'."""
+        return ('AUC',)
+
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the arrays of each data sample."""
         self.results.extend(_paired_instances(sample, 'AUC') for sample in data_samples)
@@ -328,6 +335,10 @@ class EPE(BaseMetric):
     """
 
     default_prefix = 'epe'
+
+    def result_names(self) -> tuple[str, ...]:
+        """Return 'EPE'."""
+        return ('EPE',)
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the arrays of each data sample."""

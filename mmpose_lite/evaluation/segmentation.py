@@ -165,6 +165,16 @@ class IoUMetric(BaseMetric):
         self.classwise = classwise
         self.confusion: np.ndarray | None = None
 
+    def result_names(self) -> tuple[str, ...]:
+        """Return the names of the scores, those of the classes last."""
+        classes = _class_meta(self.dataset_meta, 'IoUMetric').classes if self.classwise else ()
+        of_classes = (f'{group.removeprefix("m")}.{name}' for group in self.iou_metrics for name in classes)
+        return ('aAcc', *self._means(), *of_classes)
+
+    def _means(self) -> dict[str, str]:
+        """Return the name of each mean, and that of the scores it is the mean of."""
+        return {mean: of for group in self.iou_metrics for mean, of in _GROUPS[group].items()}
+
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the confusion matrix of each image: the few cells that are not 0, as most classes are not in it."""
         meta = _class_meta(self.dataset_meta, 'IoUMetric')
@@ -184,8 +194,7 @@ class IoUMetric(BaseMetric):
         if pixels == 0:
             raise ValueError('IoUMetric: no pixel of the split has a class, so there is nothing to compare.')
         scores = class_scores(self.confusion)
-        names = {mean: scores[of] for group in self.iou_metrics for mean, of in _GROUPS[group].items()}
-        by_class = {mean.removeprefix('m'): values for mean, values in names.items()}
+        by_class = {mean.removeprefix('m'): scores[of] for mean, of in self._means().items()}
         share = self.confusion.sum(axis=1) / pixels
         rows = [
             (name, *(f'{values[k]:.4f}' for values in by_class.values()), f'{share[k]:.4f}')
@@ -193,12 +202,10 @@ class IoUMetric(BaseMetric):
         ]
         title = f'{len(results)} images'
         MMLogger.get_current_instance().info(text_table(('class', *by_class, 'share of pixels'), rows, title=title))
-        metrics = dict(aAcc=float(np.trace(self.confusion) / pixels))
-        metrics |= {mean: float(np.nanmean(values)) for mean, values in names.items()}
+        values = [np.trace(self.confusion) / pixels, *(np.nanmean(of_classes) for of_classes in by_class.values())]
         if self.classwise:
-            first = {group.removeprefix('m'): by_class[group.removeprefix('m')] for group in self.iou_metrics}
-            metrics |= {f'{of}.{name}': float(values[k]) for of, values in first.items() for k, name in enumerate(meta.classes)}
-        return metrics
+            values += [score for group in self.iou_metrics for score in by_class[group.removeprefix('m')]]
+        return dict(zip(self.result_names(), map(float, values), strict=True))
 
 
 @METRICS.register_module()
@@ -233,6 +240,10 @@ class BoundaryFScore(BaseMetric):
             raise ValueError(f'BoundaryFScore: `tolerance` must be in (0, 1), a share of the diagonal, got {tolerance}.')
         self.tolerance = tolerance
 
+    def result_names(self) -> tuple[str, ...]:
+        """Return 'mBF', and 'BF.{class}' of each class."""
+        return ('mBF', *(f'BF.{name}' for name in _class_meta(self.dataset_meta, 'BoundaryFScore').classes))
+
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the scores of each image."""
         num_classes = _class_meta(self.dataset_meta, 'BoundaryFScore').num_classes
@@ -246,6 +257,5 @@ class BoundaryFScore(BaseMetric):
         scores = np.stack(results)
         counts = (~np.isnan(scores)).sum(axis=0)
         means = np.divide(np.nansum(scores, axis=0), counts, out=np.full(scores.shape[1], np.nan), where=counts > 0)
-        names = _class_meta(self.dataset_meta, 'BoundaryFScore').classes
-        mean = float(np.nanmean(means)) if counts.any() else math.nan
-        return dict(mBF=mean, **{f'BF.{name}': float(value) for name, value in zip(names, means)})
+        mean = np.nanmean(means) if counts.any() else math.nan
+        return dict(zip(self.result_names(), map(float, (mean, *means)), strict=True))

@@ -94,6 +94,10 @@ class VOCMetric(BaseMetric):
         self.eval_mode = eval_mode
         self.classwise = classwise
 
+    def result_names(self) -> tuple[str, ...]:
+        """Return 'mAP', and with `classwise` 'AP.{class}'; a class without objects is left out of the results."""
+        return ('mAP', *(f'AP.{name}' for name in (self._meta().classes if self.classwise else ())))
+
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the predicted objects of each data sample: `img_id`, and `bboxes`, `scores`, `labels` of `pred_instances`."""
         for sample in data_samples:
@@ -103,9 +107,7 @@ class VOCMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the figures by their keys; logs a table of the classes."""
-        if not self.dataset_meta or 'class_meta' not in self.dataset_meta:
-            raise RuntimeError("VOCMetric: `dataset_meta` has no 'class_meta'; the dataset must give it in its `metainfo`.")
-        meta = ClassMeta.load(self.dataset_meta['class_meta'])
+        meta = self._meta()
         content = read_voc(self.ann_file)
         labels = labels_of_categories(content['categories'], meta, where=str(self.ann_file))
         check_detections('VOCMetric', results, {image['id'] for image in content['images']}, meta, self.ann_file)
@@ -124,8 +126,13 @@ class VOCMetric(BaseMetric):
         tell_missed('VOCMetric', results, with_objects, self.ann_file)
         header = ('class', 'objects', 'predicted', f'AP{100 * self.iou_thr:.0f}')
         MMLogger.get_current_instance().info(text_table(header, rows, title=f'VOCMetric ({self.eval_mode})'))
-        figures = dict(mAP=float(np.mean(list(scores.values()))))
-        return figures | ({f'AP.{name}': value for name, value in scores.items()} if self.classwise else {})
+        values = [float(np.mean(list(scores.values()))), *(scores.get(name) for name in meta.classes)]
+        return {name: value for name, value in zip(self.result_names(), values) if value is not None}
+
+    def _meta(self) -> ClassMeta:
+        if not self.dataset_meta or 'class_meta' not in self.dataset_meta:
+            raise RuntimeError("VOCMetric: `dataset_meta` has no 'class_meta'; the dataset must give it in its `metainfo`.")
+        return ClassMeta.load(self.dataset_meta['class_meta'])
 
     def _ranked(
         self, results: Sequence[Mapping[str, Any]], objects: Mapping[Any, tuple[np.ndarray, np.ndarray]], label: int

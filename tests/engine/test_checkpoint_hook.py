@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from mmpose_lite.engine.evaluator import check_followed
 from mmpose_lite.engine.hooks.checkpoint import rule_of
 from mmpose_lite.engine.runner import Runner
 from mmpose_lite.errors import ConfigError
@@ -15,6 +16,7 @@ from tests.tiny import make_runner, rows, train, weights, write_config
 SCORED = """
 train_dataloader['dataset']['indices'] = 2
 val_dataloader['dataset']['indices'] = 1
+val_evaluator = [dict(type='UntoldMetric')]  # which the scripted ones replace
 param_scheduler = []
 """
 
@@ -48,6 +50,10 @@ def run(config: Path, work_dir: Path, values: list[float], *args: str, **options
         ('pck/PCK@0.2', 'greater'),
         ('pckh/PCKh@0.5', 'greater'),
         ('auc/AUC', 'greater'),
+        ('voc/mAP', 'greater'),
+        ('coco/bbox_AR@1', 'greater'),
+        ('seg/mFscore', 'greater'),
+        ('seg/BF.person', 'greater'),
         ('epe/EPE', 'less'),
         ('loss_heatmap', 'less'),
     ],
@@ -109,6 +115,79 @@ def test_a_metric_that_is_not_there(config: Path, tmp_path: Path) -> None:
         make_runner(config, tmp_path, **options).train()
 
 
+def test_auto_needs_a_name_that_tells_its_rule(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    options = dict(train_cfg__max_epochs=1, default_hooks__checkpoint=dict(save_best='auto'))
+    assert train(config, tmp_path, **options) == 2
+    assert "error: CheckpointHook: `rule` must be given for the metric 'untold/beauty'" in capsys.readouterr().err
+
+
+PCK = dict(type='PCKAccuracy', thr=[0.2, 0.3])
+PLATEAU = dict(type='ReduceOnPlateauLR', by_epoch=True)
+
+
+@pytest.mark.parametrize(
+    ('metrics', 'options', 'message'),
+    [
+        (
+            [PCK],
+            dict(default_hooks__checkpoint=dict(save_best='pck/PCKK@0.3')),
+            "CheckpointHook: `save_best` must be a value of the evaluation, got 'pck/PCKK@0.3'. Did you mean 'pck/PCK@0.3'? "
+            'There are: pck/PCK@0.2, pck/PCK@0.3.',
+        ),
+        (
+            [PCK, dict(type='EPE')],
+            dict(default_hooks__checkpoint=dict(save_best=['pck/PCK@0.3', 'coco/AP'])),
+            "`save_best` must be a value of the evaluation, got 'coco/AP'. There are: pck/PCK@0.2, pck/PCK@0.3, epe/EPE.",
+        ),
+        (
+            [PCK],
+            dict(custom_hooks=[dict(type='EarlyStoppingHook', monitor='PCK@0.3')]),
+            '`monitor` must be a value of the evaluat',
+        ),
+        (
+            [PCK],
+            dict(param_scheduler=[dict(**PLATEAU, monitor='pck/PCK')]),
+            'ReduceOnPlateauLR: `monitor` must be a value of the',
+        ),
+        ([PCK], dict(param_scheduler=[dict(**PLATEAU, monitor='pck/PCK@0.3')]), "`rule` must be 'greater' for 'pck/PCK@0.3'"),
+        (
+            [PCK, dict(type='PCKAccuracy', thr=0.3)],
+            dict(default_hooks__checkpoint=dict(save_best='pck/PCK@0.3')),
+            'two metrics of the evaluation give `pck/PCK@0.3`; give one of them another `prefix`, or leave it out',
+        ),
+    ],
+    ids=['save_best', 'two', 'early stopping', 'plateau', 'rule', 'doubled'],
+)
+def test_what_no_evaluation_will_give_is_told_before_the_training(
+    config: Path, tmp_path: Path, metrics: list[dict], options: dict[str, Any], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert train(config, tmp_path, val_evaluator=metrics, **options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / 'log.jsonl').exists()
+
+
+def test_what_is_not_known_before_the_training_is_left_to_the_evaluation(config: Path, tmp_path: Path) -> None:
+    """A metric of one's own, `auto`, and losses of the model."""
+    for metrics, name in (([PCK, dict(type='UntoldMetric')], 'untold/beauty'), ([PCK], 'auto'), ([PCK], 'val_loss')):
+        runner = make_runner(config, tmp_path, val_evaluator=metrics)
+        check_followed(runner, [name], 'anything')
+        with pytest.raises(ConfigError, match="anything must be a value of the evaluation, got 'coco/AP'"):
+            check_followed(make_runner(config, tmp_path, val_evaluator=[PCK]), ['coco/AP'], 'anything')
+
+
+def test_epochs_of_a_run_that_counts_iterations(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Such checkpoints would be written at its end alone, such schedulers never step."""
+    options = dict(
+        train_dataloader__sampler__type='InfiniteSampler',
+        train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters=2),
+    )
+    assert train(config, tmp_path, **options) == 2
+    assert 'CheckpointHook: `by_epoch` must be False in a run that counts iterations' in capsys.readouterr().err
+    options |= dict(default_hooks__checkpoint__by_epoch=False, param_scheduler=[dict(type='MultiStepLR', milestones=[1])])
+    assert train(config, tmp_path, **options) == 2
+    assert 'MultiStepLR: `by_epoch` must be False in a run that counts iterations' in capsys.readouterr().err
+
+
 def test_iterations(config: Path, tmp_path: Path) -> None:
     options = dict(
         scripted({2: 0.2, 4: 0.9, 5: 0.1}),
@@ -155,6 +234,19 @@ def test_a_resumed_run_knows_the_score_of_its_last_evaluation(config: Path, tmp_
     assert names == ['best_scripted_score_epoch_2.pth', 'epoch_3.pth']
     assert [(row['epoch'], row['scripted/score']) for row in rows(tmp_path, 'val')] == [(1, 0.5), (2, 0.9), (3, 0.8)]
     assert weights(tmp_path / 'epoch_3.pth', 'runtime')['best_score'] == 0.9
+
+
+def test_a_run_that_is_stopped_keeps_its_last_weights(config: Path, tmp_path: Path) -> None:
+    """Whatever the interval; a run that was not stopped writes nothing twice."""
+    scores = [0.9, 0.1, 0.2, 0.3]
+    hooks = scripted(scores, dict(type='EarlyStoppingHook', monitor='scripted/score', rule='greater', patience=2))
+    names = run(config, tmp_path, scores, **hooks, default_hooks__checkpoint=dict(interval=-1))
+    assert names == ['epoch_3.pth']
+    checkpoint = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
+    assert (checkpoint['meta']['epoch'], checkpoint['meta']['iter']) == (3, 3)
+    before = (tmp_path / 'epoch_3.pth').stat()
+    run(config, tmp_path, scores, '--resume', **hooks, default_hooks__checkpoint=dict(interval=-1))  # stays stopped
+    assert (tmp_path / 'epoch_3.pth').stat() == before
 
 
 def test_the_patience_of_early_stopping_goes_on(config: Path, tmp_path: Path) -> None:

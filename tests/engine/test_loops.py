@@ -14,6 +14,7 @@ ITERATIONS = """
 train_dataloader.update(sampler=dict(type='InfiniteSampler'))
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=5, val_begin=2, val_interval=2)
 param_scheduler = []
+default_hooks.update(checkpoint=dict(by_epoch=False))
 """
 
 

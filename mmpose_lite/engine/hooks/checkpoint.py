@@ -9,14 +9,25 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
 from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
 
+from mmpose_lite.engine.evaluator import check_followed
+from mmpose_lite.engine.launch import in_every_process
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import HOOKS
 
 # Parts of metric names in lower case; '/ap' is that of coco/AP, and not of a heatmap's loss, '_map' that of coco/bbox_mAP.
-RISING = ('/ap', '/ar', '_map', '_ar', 'pck', 'auc', 'iou', 'dice', 'acc', 'precision', 'recall')
+RISING = ('/ap', '/ar', '/map', '_map', '_ar', 'pck', 'auc', 'iou', 'dice', 'fscore', 'bf', 'acc', 'precision', 'recall')
 FALLING = ('loss', 'epe')
 RULES = ('greater', 'less')
+
+
+def known_rule(metric: str) -> str | None:
+    """Return 'greater' or 'less', the better way of a metric; None where its name does not tell."""
+    for rule, parts in zip(RULES, (RISING, FALLING)):
+        if any(part in metric.lower() for part in parts):
+            return rule
+    return None
 
 
 def rule_of(metric: str) -> str:
@@ -25,10 +36,10 @@ def rule_of(metric: str) -> str:
     Raises:
         ValueError: its name does not tell.
     """
-    for rule, parts in zip(RULES, (RISING, FALLING)):
-        if any(part in metric.lower() for part in parts):
-            return rule
-    raise ValueError(f'`rule` must be given for the metric {metric!r}, whose name does not tell it: one of {RULES}.')
+    rule = known_rule(metric)
+    if rule is None:
+        raise ValueError(f'`rule` must be given for the metric {metric!r}, whose name does not tell it: one of {RULES}.')
+    return rule
 
 
 @HOOKS.register_module()
@@ -80,9 +91,23 @@ class CheckpointHook(Hook):
         self.save_last = save_last
         self.max_keep_ckpts = max_keep_ckpts
         self.rules = {metric: given if given or metric == 'auto' else rule_of(metric) for metric, given in zip(metrics, rules)}
+        self._newest = 0  # checkpoint, in epochs or iterations
 
     def before_train(self, runner: Any) -> None:
-        """Say where checkpoints go."""
+        """Look whether checkpoints and the metrics of `save_best` will come, and say where checkpoints go.
+
+        Raises:
+            ConfigError: `by_epoch` in a run that counts iterations, or the metrics are known and have no such value.
+        """
+        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise in_every_process(
+                ConfigError(
+                    'CheckpointHook: `by_epoch` must be False in a run that counts iterations, or nothing is written before its '
+                    'end, got True; set it in `default_hooks.checkpoint`, and `interval` in iterations.'
+                )
+            )
+        check_followed(runner, self.rules, 'CheckpointHook: `save_best`')
+        self._newest = self._position(runner)  # that of the checkpoint that a resumed run goes on from
         runner.logger.info(f'Checkpoints will be saved to {runner.work_dir}.')
 
     def after_train_epoch(self, runner: Any) -> None:
@@ -97,15 +122,26 @@ class CheckpointHook(Hook):
         if not self.by_epoch and (self.every_n_train_iters(runner, self.interval, self.save_begin) or last):
             self._save(runner, runner.iter + 1)
 
-    def _save(self, runner: Any, step: int) -> None:
+    def after_train(self, runner: Any) -> None:
+        """Write the last checkpoint of a run that a hook has stopped between two of them."""
+        step = self._position(runner)
+        if self.save_last and step != self._newest and runner.train_loop.stop_training:
+            self._save(runner, step, meta=dict(epoch=runner.epoch, iter=runner.iter))
+
+    def _position(self, runner: Any) -> int:
+        """Return the epochs or iterations that are done."""
+        return runner.epoch if self.by_epoch else runner.iter
+
+    def _save(self, runner: Any, step: int, meta: dict[str, int] | None = None) -> None:
         """Write the checkpoint after `step` epochs or iterations, note it as the last, then remove the oldest."""
+        self._newest = step
         folder, unit = Path(runner.work_dir), 'epoch' if self.by_epoch else 'iter'
         path = folder / f'{unit}_{step}.pth'
         steps = [s for s in runner.message_hub.runtime_info.get('keep_ckpt_ids', ()) if s != step]
         kept = [*steps, step][-self.max_keep_ckpts :] if self.max_keep_ckpts > 0 else []
         runner.message_hub.update_info('keep_ckpt_ids', kept)
         runner.logger.info(f'Saving checkpoint at {step} {"epochs" if self.by_epoch else "iterations"}')
-        runner.save_checkpoint(runner.work_dir, path.name, by_epoch=self.by_epoch)
+        runner.save_checkpoint(runner.work_dir, path.name, by_epoch=self.by_epoch, meta=meta)
         if is_main_process():
             _write_note(folder / 'last_checkpoint', str(path))
             for old in set(steps) - set(kept) if kept else ():
@@ -115,13 +151,16 @@ class CheckpointHook(Hook):
         """Write the checkpoint of a metric that is better than ever before.
 
         Raises:
-            ConfigError: the evaluation gave no such metric.
+            ConfigError: the evaluation gave no such metric, or the name of its first one does not tell its rule.
         """
-        step, unit = (runner.epoch, 'epoch') if self.by_epoch else (runner.iter, 'iter')
+        step, unit = self._position(runner), 'epoch' if self.by_epoch else 'iter'
         hub, metrics = runner.message_hub, metrics or {}
         if 'auto' in self.rules and metrics:
             first = next(iter(metrics))
-            self.rules = {first: self.rules['auto'] or rule_of(first)}
+            try:
+                self.rules = {first: self.rules['auto'] or rule_of(first)}
+            except ValueError as error:
+                raise ConfigError(f'CheckpointHook: {error}') from error
         for metric, rule in self.rules.items():
             if metric not in metrics:
                 known = ', '.join(metrics)
@@ -155,11 +194,17 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
     `monitor` needs no `rule` for the metrics of this project.
     """
 
-    _default_greater_keys = RISING
-    _default_less_keys = FALLING
+    def _init_rule(self, monitor: str) -> str:
+        return rule_of(monitor)
+
+    def before_run(self, runner: Any) -> None:
+        """Look whether the loop can be stopped; a run that only tests has none."""
+        if runner.training:
+            super().before_run(runner)
 
     def before_train(self, runner: Any) -> None:
-        """Take over what a resumed run has seen."""
+        """Look whether the metric will come, and take over what a resumed run has seen."""
+        check_followed(runner, [self.monitor], 'EarlyStoppingHook: `monitor`')
         state = runner.message_hub.runtime_info.get('early_stopping')
         if state is not None:
             self.best_score, self.wait_count = state['best_score'], state['wait_count']
