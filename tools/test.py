@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg = load_config(find_config(args.config), args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     cfg.launcher = args.launcher
-    cfg.trust_checkpoints = args.trust
+    if args.trust:
+        cfg.trust_checkpoints = True
     if args.amp:
         use_amp(cfg)
     metrics = test(cfg, find_checkpoint(args.checkpoint))

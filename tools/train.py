@@ -37,12 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     cfg.launcher = args.launcher
     if args.seed is not None:
-        cfg.randomness = {**cfg.get('randomness', {}), 'seed': args.seed}
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': args.seed}
     if args.amp:
         use_amp(cfg)
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.resume == 'auto':
+        cfg.resume = 'auto'
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
     train(cfg)
     return 0
 

@@ -25,8 +25,9 @@ def train(cfg: Config) -> Runner:
     The annotations are checked first, in seconds; `tools/check_dataset.py` does it thoroughly.
 
     Args:
-        cfg: of `load_config`, with `work_dir` set; `resume=True` goes on from `load_from` or the newest checkpoint there;
-            `load_from` may be the name of published weights.
+        cfg: of `load_config`, with `work_dir` set; `resume=True` goes on from `load_from` or the newest checkpoint there,
+            `resume='auto'` from the newest, and where there is none the training begins, from the weights of `load_from`, which
+            may be the name of published ones.
 
     Raises:
         ConfigError: the config does not train.
@@ -43,17 +44,30 @@ def train(cfg: Config) -> Runner:
             raise ConfigError(f'{cfg.filename}: of {keys} all must be given, or none; `{"`, `".join(missing)}` is missing.')
     check_host_parts(cfg)
     make_work_dir(cfg.work_dir)
+    is_to_resume = bool(cfg.get('resume'))
+    if is_to_resume:
+        _find_resumed(cfg)
     if cfg.get('load_from'):
         cfg.load_from = str(find_checkpoint(cfg.load_from))
-    if cfg.get('resume') and cfg.get('randomness', {}).get('seed') is None:
-        source = cfg.get('load_from') or latest_checkpoint(Path(cfg.work_dir))
-        seed = resume_seed(source, trust=cfg.get('trust_checkpoints', False)) if source else None
+    if is_to_resume and cfg.resume and (cfg.get('randomness') or {}).get('seed') is None:
+        seed = resume_seed(cfg.load_from, trust=cfg.get('trust_checkpoints', False))
         if seed is not None:
-            cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
+            cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
     check_before_training(cfg)
     runner = Runner.from_cfg(cfg)
+    if is_to_resume and not cfg.resume:
+        runner.logger.warning(f'--resume: no checkpoint in {cfg.work_dir} yet; training starts from the beginning.')
     runner.train()
     return runner
+
+
+def _find_resumed(cfg: Config) -> None:
+    """Put the checkpoint to go on from into `load_from`; where there is none yet, the training begins."""
+    newest = latest_checkpoint(Path(cfg.work_dir))
+    source = newest if cfg.resume == 'auto' else cfg.get('load_from') or newest
+    cfg.resume = source is not None
+    if cfg.resume:
+        cfg.load_from = str(source)
 
 
 def use_amp(cfg: Config) -> None:
@@ -93,8 +107,7 @@ def test(cfg: Config, checkpoint: str | Path) -> dict[str, Any]:
     """Evaluate a checkpoint on the config's test split, and return the metrics.
 
     Raises:
-        ConfigError: the config has no test split.
-        ValueError: the checkpoint does not fit the model.
+        ConfigError: the config has no test split, or the checkpoint does not fit every tensor of the model.
     """
     missing = [key for key in ('model', 'test_dataloader', 'test_evaluator', 'work_dir') if cfg.get(key) is None]
     if missing:
@@ -111,5 +124,5 @@ def test(cfg: Config, checkpoint: str | Path) -> dict[str, Any]:
         'val_evaluator',
     ):
         cfg.pop(key, None)
-    cfg.load_from = str(checkpoint)
+    cfg.load_from, cfg.load_min_match, cfg.resume = str(checkpoint), 1.0, False
     return Runner.from_cfg(cfg).test()

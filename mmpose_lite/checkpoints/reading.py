@@ -162,5 +162,6 @@ def _refused(file: Path, message: str) -> Exception:
         why = f'was refused by the safe reader ({reason[1] if reason else message})'
     return UntrustedCheckpointError(
         f'{file} is more than weights: it {why}. It was not read, and nothing in it was run. If, and only if, you trust whoever '
-        'made it, `trust=True` reads it; it can then run any code as you.'
+        'made it, `trust=True` reads it (`--trust` on a command line, `--cfg-options trust_checkpoints=True` in training); it '
+        'can then run any code as you.'
     )

@@ -37,7 +37,6 @@ from mmpose_lite.engine.hooks.progress import ProgressHook
 from mmpose_lite.engine.memory import crashes_channels_last, keep_freed_memory
 from mmpose_lite.engine.random_state import capture_rng_state, restore_rng_state
 from mmpose_lite.engine.schedulers import resume_scheduler, scheduler_state
-from mmpose_lite.engine.work_dir import latest_checkpoint
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, SCOPE, PathError, Registry, check_arguments
 from mmpose_lite.structures import ClassMeta
@@ -57,6 +56,7 @@ _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_sch
 
 _LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 _RESUMED_INFO = ('best_', 'keep_ckpt_ids', 'early_stopping')
+_OPTIMIZER_OPTIONS = ('initial_lr', 'weight_decay', 'momentum', 'betas')
 
 _run_numbers = itertools.count(1)
 
@@ -102,7 +102,7 @@ class Runner(MMEngineRunner):
             'load_from',
             'visualizer',
         )
-        seed = cfg.get('randomness', {}).get('seed')
+        seed = (cfg.get('randomness') or {}).get('seed')
         if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
             raise ConfigError(f'config key `randomness.seed`: must be an integer from 0 to 2**32 - 1, got {seed!r}.')
         keep_freed_memory()
@@ -112,11 +112,11 @@ class Runner(MMEngineRunner):
             work_dir=cfg.work_dir,
             resume=cfg.get('resume', False),
             launcher=cfg.get('launcher', 'none'),
-            env_cfg=cfg.get('env_cfg', {}),
-            log_processor=LogProcessor(**{'by_epoch': by_epoch, **cfg.get('log_processor', {})}),
+            env_cfg=cfg.get('env_cfg') or {},
+            log_processor=LogProcessor(**{'by_epoch': by_epoch, **(cfg.get('log_processor') or {})}),
             log_level=log_level,
             default_scope=SCOPE,
-            randomness={'seed': seed, **cfg.get('randomness', {})},
+            randomness={'seed': seed, **(cfg.get('randomness') or {})},
             # mmengine keeps logs and scalars by this name and a time in seconds: two runs of one process must not share them.
             experiment_name=f'{Path(cfg.filename or "run").stem}_{next(_run_numbers)}',
             cfg=cfg,
@@ -193,7 +193,13 @@ class Runner(MMEngineRunner):
         return loader
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """Build the optimizer and its wrapper."""
+        """Build the optimizer and its wrapper; a line names the `custom_keys` that are part of no parameter's name."""
+        if isinstance(optim_wrapper, Mapping):
+            names = [name for name, _ in self.model.named_parameters()]
+            for key in (optim_wrapper.get('paramwise_cfg') or {}).get('custom_keys') or ():
+                if not any(key in name for name in names):
+                    where = 'config key `optim_wrapper.paramwise_cfg.custom_keys`'
+                    self.logger.warning(f'{where}: `{key}` is part of no name of a parameter, and changes nothing.')
         with _naming('optim_wrapper', optim_wrapper, ValueError, TypeError, AssertionError):
             return super().build_optim_wrapper(optim_wrapper)
 
@@ -282,16 +288,12 @@ class Runner(MMEngineRunner):
     # ---- checkpoints ----
 
     def load_or_resume(self) -> None:
-        """Resume from the work dir or `load_from`, or load weights, once."""
-        if self._has_loaded:
+        """Resume from `load_from`, or load its weights, once."""
+        if self._has_loaded or self._load_from is None:
             return
         if self._resume:
-            source = self._load_from or latest_checkpoint(Path(self.work_dir))
-            if source is None:
-                self.logger.warning(f'--resume: no checkpoint in {self.work_dir} yet; training starts from the beginning.')
-                return
-            self.resume(str(source))
-        elif self._load_from is not None:
+            self.resume(self._load_from)
+        else:
             self.load_checkpoint(self._load_from)
         self._has_loaded = True
 
@@ -391,16 +393,43 @@ class Runner(MMEngineRunner):
         self.message_hub.log_scalars.update(from_plain(checkpoint.get('scalars', {})))  # log lines are means over the last ones
         if resume_optimizer:
             self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+            self._resume_optimizer(checkpoint['optimizer'])
         if resume_param_scheduler and self.param_schedulers is not None:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
-            for scheduler, state in zip(self.param_schedulers, checkpoint.get('param_schedulers', ())):
+            states = checkpoint.get('param_schedulers', ())
+            if len(states) != len(self.param_schedulers):
+                self.logger.warning(
+                    f'--resume: the run had {len(states)} parameter schedulers and has {len(self.param_schedulers)} now; those '
+                    'without a state begin anew.'
+                )
+            for scheduler, state in zip(self.param_schedulers, states):
                 resume_scheduler(scheduler, state)
         if self.rank == 0 and 'rng' in checkpoint:
             restore_rng_state(checkpoint['rng'])
         elif self.seed is not None:  # the file holds the state of rank 0 alone; the others start anew from a seed of their own
             torch.manual_seed(self.seed + 1000 * self.rank + meta['iter'])
         self.logger.info(f'resumed {filename} after epoch {meta["epoch"]}, iteration {meta["iter"]}')
+
+    def _resume_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Take over the optimizer's state, its options included, and say which of the config's are not used therefore."""
+        configured = [dict(group) for group in self.optim_wrapper.param_groups]
+        try:
+            self.optim_wrapper.load_state_dict(state)
+        except ValueError as error:  # another number of parameters or groups
+            raise ConfigError(f'--resume: the optimizer of the checkpoint does not fit that of the config: {error}') from error
+        resumed = self.optim_wrapper.param_groups
+        lacking = [name for name in self.optim_wrapper.optimizer.defaults if any(name not in group for group in resumed)]
+        if lacking:
+            raise ConfigError(
+                f'--resume: the checkpoint is of another optimizer than the config, one without {", ".join(lacking)}.'
+            )
+        for name in _OPTIMIZER_OPTIONS:
+            pairs = [(ours[name], theirs[name]) for ours, theirs in zip(configured, resumed) if name in ours and name in theirs]
+            for ours, theirs in [pair for pair in pairs if pair[0] != pair[1]][:1]:
+                self.logger.warning(
+                    f'--resume: goes on with {name.removeprefix("initial_")}={theirs} of the checkpoint, not {ours} of the '
+                    'config; to begin anew from its weights: --cfg-options load_from=FILE.'
+                )
 
 
 def _check_classes(model: nn.Module, dataset: Any, name: str) -> None:

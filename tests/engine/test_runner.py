@@ -162,6 +162,44 @@ def test_resume_without_a_checkpoint_begins(config: Path, capfd: pytest.CaptureF
     assert 'no checkpoint in' in ''.join(capfd.readouterr())
 
 
+def test_resume_without_a_checkpoint_begins_from_load_from(config: Path, first_run: Path, tmp_path: Path) -> None:
+    """A job that always says --resume starts from the config's weights, and goes on from its own when it starts again."""
+    options = dict(load_from=str(first_run / 'epoch_2.pth'), optim_wrapper__optimizer__lr=0.0)
+    name = 'backbone.layer1.0.conv1.weight'
+    for epochs in (1, 2):
+        assert tiny.train(config, tmp_path, '--resume', train_cfg__max_epochs=epochs, **options) == 0
+        assert torch.equal(weights(tmp_path / f'epoch_{epochs}.pth')[name], weights(first_run / 'epoch_2.pth')[name])
+    assert [row['epoch'] for row in rows(tmp_path)] == [1, 1, 1, 2, 2, 2]
+
+
+def test_resume_says_which_options_of_the_config_are_not_used(
+    config: Path, first_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    optimizer = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=5e-4, weight_decay=0.1))
+    resumed = (config, tmp_path, '--resume', first_run / 'epoch_2.pth')
+    assert tiny.train(*resumed, optim_wrapper=optimizer, param_scheduler=[], train_cfg__max_epochs=3) == 0
+    said = ''.join(capfd.readouterr())
+    assert 'goes on with weight_decay=0 of the checkpoint, not 0.1 of the config' in said
+    assert 'the run had 2 parameter schedulers and has 0 now' in said
+    assert tiny.train(*resumed, optim_wrapper__optimizer__lr=5e-4, train_cfg__max_epochs=3) == 0
+    assert 'goes on with lr=0.001 of the checkpoint, not 0.0005 of the config' in ''.join(capfd.readouterr())
+    sgd = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3))
+    assert tiny.train(*resumed, optim_wrapper=dict(_delete_=True, **sgd), train_cfg__max_epochs=3) == 2
+    assert '--resume: the checkpoint is of another optimizer than the config, one without momentum' in ''.join(capfd.readouterr())
+    groups = dict(custom_keys={'head': dict(lr_mult=2.0)})
+    assert tiny.train(*resumed, optim_wrapper__paramwise_cfg=groups, train_cfg__max_epochs=3) == 2
+    assert '--resume: the optimizer of the checkpoint does not fit that of the config' in ''.join(capfd.readouterr())
+
+
+def test_parts_of_names_that_no_parameter_has_are_told(config: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    keys = {'backbone': dict(lr_mult=0.1), 'bakcbone.layer1': dict(lr_mult=0.1)}
+    runner = make_runner(config, tmp_path, optim_wrapper__paramwise_cfg=dict(custom_keys=keys))
+    runner.build_optim_wrapper(runner.optim_wrapper)
+    said = [line for line in ''.join(capfd.readouterr()).splitlines() if 'changes nothing' in line]
+    assert len(said) == 1
+    assert '`bakcbone.layer1` is part of no name of a parameter' in said[0]
+
+
 def test_resume_from_weights_alone_is_refused(
     config: Path, first_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
