@@ -11,7 +11,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or its name')
     parser.add_argument('--split', choices=('train', 'val', 'test', 'all'), default='all', help='which data of the config (all)')
-    parser.add_argument('--fast', action='store_true', help='do not decode the images')
+    parser.add_argument('--fast', action='store_true', help='do not decode the images; read the headers of some')
     parser.add_argument('--allow-warnings', action='store_true', help='exit with 0 when there are only warnings')
     parser.add_argument('--max-ids', type=int, default=10, help='how many ids a finding lists (10)')
     parser.add_argument('--json', type=output_file, metavar='OUT', help='also write the reports to this file')

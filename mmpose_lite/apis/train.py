@@ -1,9 +1,11 @@
 """Training and testing a config."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from mmpose_lite.apis.check import check_config
 from mmpose_lite.engine.config import ConfigError, check_host_parts, takes
@@ -100,6 +102,13 @@ def _data_error(cfg: Config) -> DataError | ConfigError | None:
     for split, report in reports.items():
         if not report.ok:
             return DataError(f'the {split} data of {cfg.filename} has defects:\n{report.table()}')
+        if report.warnings:
+            codes = dict.fromkeys(finding.code for finding in report.warnings)
+            print_log(
+                f'The {split} data may have defects: {", ".join(codes)}. tools/check_dataset.py says which and what to do.',
+                'current',
+                logging.WARNING,
+            )
     return None
 
 

@@ -4,6 +4,7 @@
 """
 
 # Letters: N annotations, K keypoints, G images.
+import re
 from collections.abc import Collection, Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from mmpose_lite.datasets.check_parts import (
     count_instances,
     first_value,
     integers,
+    is_relative,
     number_column,
     number_rows,
     repeated,
@@ -29,6 +31,8 @@ from mmpose_lite.datasets.regions import read_region
 from mmpose_lite.datasets.swapped_sides import find_swapped_sides
 from mmpose_lite.structures import KeypointMeta
 from mmpose_lite.structures.coco_file import resting_gc
+
+AREA_SHARES = (0.001, 4.0)  # of its box, that an area may have
 
 
 def check_annotations(
@@ -49,9 +53,9 @@ def check_annotations(
         ann_file: named in the report and in errors.
         meta: keypoint names and sides.
         img_dir: folder that the `file_name` of the images starts from.
-        level: 'fast' reads the file names of the folder, but no image, and looks into the boxes and keypoints of
-            `FAST_SAMPLE` annotations, evenly spread (ids and references are checked in all); 'full' looks into all and
-            decodes every image.
+        level: 'fast' reads the file names of the folder and the headers of `FAST_IMAGES` images, and looks into the boxes and
+            keypoints of `FAST_SAMPLE` annotations, evenly spread (ids and references are checked in all); 'full' looks into all
+            and decodes every image.
         detections: entries of a detector's result file (image_id, bbox, score), if such boxes are used.
         category_ids: only these categories are used and must fit the meta; None for all.
         max_ids: how many ids a finding keeps.
@@ -106,6 +110,8 @@ def _check(
     report.num_sampled = len(ids)
     ann_sizes = sizes_of(of_image, known, image_ids, sizes)
     bboxes = check_bboxes(report, annotations, ids, ann_sizes, max_ids)
+    if is_relative(bboxes):
+        report.add('relative', ids, max_ids=max_ids, example=first_value(np.isfinite(bboxes).all(1), annotations, 'bbox'))
     labelled = _check_keypoints(report, annotations, ids, crowd, bboxes, ann_sizes, meta, max_ids)
     _check_segmentations(report, annotations, ids, crowd | ~labelled.any(1), ann_sizes, max_ids)
     report.num_labelled = dict(zip(meta.keypoints, labelled[~crowd].sum(0).tolist()))
@@ -140,7 +146,9 @@ def _check_categories(
         elif tuple(names) != meta.keypoints:
             i = next(i for i, name in enumerate(names) if name != meta.keypoints[i])
             said = f'first at position {i}: {names[i]!r} in the file, {meta.keypoints[i]!r} in meta {meta.name!r}'
-            report.add('category-names', [category_id], example=said)
+            here, there = ([re.sub('[^a-z0-9]', '', str(name).lower()) for name in order] for order in (names, meta.keypoints))
+            code = 'category-order' if here != there and sorted(here) == sorted(there) else 'category-names'
+            report.add(code, [category_id], example=said)
 
 
 def _check_keypoints(
@@ -176,6 +184,9 @@ def _check_keypoints(
     if not labelled.any() and not wrong.any():
         report.add('nothing-labelled', ids[~crowd], max_ids=max_ids)
 
+    if is_relative(x[labelled], y[labelled]):
+        example = first_value(labelled.any(1), annotations, 'keypoints')
+        report.add('relative', ids[labelled.any(1)], max_ids=max_ids, example=example)
     last = (sizes + KEYPOINT_TOLERANCE - 1).astype(np.float32)
     outside = (np.minimum(x, y) < -KEYPOINT_TOLERANCE) | (x > last[:, :1]) | (y > last[:, 1:])
     margin = BOX_MARGIN * (bboxes[:, 2:] - bboxes[:, :2]).max(1, keepdims=True)
@@ -196,6 +207,9 @@ def _check_keypoints(
     areas, given = number_column(annotations, 'area')
     wrong = given & labelled.any(1) & ~((areas > 0) & np.isfinite(areas))
     report.add('bad-area', ids[wrong], max_ids=max_ids, example=first_value(wrong, annotations, 'area'))
+    share = areas / (bboxes[:, 2:] - bboxes[:, :2]).prod(1)
+    odd = labelled.any(1) & ~wrong & ((share < AREA_SHARES[0]) | (share > AREA_SHARES[1]))
+    report.add('area-off-bbox', ids[odd], max_ids=max_ids, example=first_value(odd, annotations, 'area'))
 
     suspect, testable = find_swapped_sides(np.stack([x, y], axis=-1), v, meta)
     report.add('left-right', ids[suspect], max_ids=max_ids, example=f'{suspect.sum()} of {testable.sum()} people that show it')

@@ -16,6 +16,7 @@ from mmpose_lite.datasets.check_parts import (
     count_instances,
     first_value,
     integers,
+    is_relative,
     number_rows,
     repeated,
     sizes_of,
@@ -47,8 +48,8 @@ def check_objects(
         ann_file: named in the report and in errors.
         meta: the classes; annotations of other categories are looked at for their ids only.
         img_dir: folder that the `file_name` of the images starts from.
-        level: 'fast' reads no image, and looks into boxes and masks of `FAST_SAMPLE` annotations, evenly spread; 'full' looks
-            into all and decodes every image.
+        level: 'fast' reads the headers of `FAST_IMAGES` images and looks into boxes and masks of `FAST_SAMPLE` annotations,
+            evenly spread; 'full' looks into all and decodes every image.
         with_masks: check the segmentations too.
         min_box_size: px that both sides of a box need, as of the dataset.
         max_ids: how many ids a finding keeps.
@@ -101,6 +102,8 @@ def _check(
     report.num_sampled = len(ids)
     ann_sizes = sizes_of(of_image, known, image_ids, sizes)
     bboxes_xywh = number_rows([a.get('bbox') for a in annotations], 4, np.float64)
+    if is_relative(bboxes_xywh):
+        report.add('relative', ids, max_ids=max_ids, example=first_value(np.isfinite(bboxes_xywh).all(1), annotations, 'bbox'))
     with np.errstate(invalid='ignore'):
         degenerate = ~(np.isfinite(bboxes_xywh).all(1) & (bboxes_xywh[:, 2:] >= min_box_size).all(1))
     report.add('degenerate-bbox', ids[degenerate], max_ids=max_ids, example=first_value(degenerate, annotations, 'bbox'))

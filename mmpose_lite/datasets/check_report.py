@@ -85,6 +85,18 @@ RULES: dict[str, Rule] = {
         'area is not a positive number, but keypoints are labelled (the OKS divides by the area)',
         'correct it, or remove the key: it is then derived from the box',
     ),
+    'area-off-bbox': Rule(
+        'warning',
+        'annotation',
+        'area is less than a thousandth of its box, or more than four times as much (the OKS divides by the area)',
+        'write px^2, or remove the key: it is then derived from the box',
+    ),
+    'relative': Rule(
+        'error',
+        'annotation',
+        'all boxes, or all keypoints, of the file lie between 0 and 1: these are shares of the image, not px',
+        'multiply x and w by the width of the image, y and h by its height',
+    ),
     'degenerate-bbox': Rule(
         'warning',
         'annotation',
@@ -155,10 +167,16 @@ RULES: dict[str, Rule] = {
     'category-count': Rule(
         'error', 'category', 'the category names another number of keypoints than the meta', 'use the meta of this data set'
     ),
+    'category-order': Rule(
+        'error',
+        'category',
+        'the keypoint names of the category are those of the meta, in another order',
+        'write a meta whose `keypoints` have the order of the file; each number would be taken for another keypoint',
+    ),
     'category-names': Rule(
         'warning',
         'category',
-        'the keypoint names of the category differ from those of the meta, or stand in another order',
+        'the keypoint names of the category differ from those of the meta',
         'make sure that the order of the numbers is that of the meta; only the names may differ',
     ),
     'classes': Rule('error', 'category', 'categories and classes do not fit', 'give `meta` the names that the categories have'),

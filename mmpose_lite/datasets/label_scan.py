@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from terminaltables import AsciiTable
 
+from mmpose_lite.datasets.check_parts import read_header
 from mmpose_lite.datasets.check_report import Level
 from mmpose_lite.datasets.seg_maps import paint_regions, read_values, to_labels, unknown_values
 from mmpose_lite.datasets.segmentation import SegmentationBase
@@ -198,7 +198,5 @@ def _image_shape(path: str, level: Level) -> tuple[int, int]:
     """Return (h, w) as LoadImage gives it, upright; level 'fast' reads the header alone."""
     if level == 'full':
         return read_image(path).shape[:2]
-    with Image.open(path) as image:
-        w, h = image.size
-        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 are a quarter turn
-    return (w, h) if turned else (h, w)
+    w, h, is_turned = read_header(path)
+    return (w, h) if is_turned else (h, w)

@@ -131,6 +131,8 @@ DEFECTS: dict[str, tuple[Seed, str, tuple[int, ...]]] = {
         (40,),
     ),
     'wrong num_keypoints': (lambda c, d: c['annotations'][3].update(num_keypoints=17), 'num-keypoints', (40,)),
+    'area as a share of the image': (lambda c, d: c['annotations'][3].update(area=0.4), 'area-off-bbox', (40,)),
+    'area of the image': (lambda c, d: c['annotations'][3].update(area=95 * 185 * 5), 'area-off-bbox', (40,)),
     'area zero': (lambda c, d: c['annotations'][3].update(area=0), 'bad-area', (40,)),
     'image id twice': (
         lambda c, d: (
@@ -161,7 +163,12 @@ DEFECTS: dict[str, tuple[Seed, str, tuple[int, ...]]] = {
     'unknown category': (lambda c, d: c['annotations'][1].update(category_id=2), 'unknown-category-id', (20,)),
     'no categories': (lambda c, d: c.pop('categories'), 'no-categories', (0,)),
     'category of 16': (lambda c, d: c['categories'][0]['keypoints'].pop(), 'category-count', (1,)),
-    'category in another order': (lambda c, d: c['categories'][0]['keypoints'].reverse(), 'category-names', (1,)),
+    'category in another order': (lambda c, d: c['categories'][0]['keypoints'].reverse(), 'category-order', (1,)),
+    'names of a category spelt otherwise': (
+        lambda c, d: c['categories'][0].update(keypoints=[n.replace('_', ' ').title() for n in COCO.keypoints]),
+        'category-names',
+        (1,),
+    ),
     'shoulders swapped': (lambda c, d: swap_pairs(c['annotations'][0], 'shoulder elbow wrist'), 'left-right', (10,)),
     'face swapped': (lambda c, d: swap_pairs(c['annotations'][0], 'eye ear'), 'left-right', (10,)),
     'body swapped': (lambda c, d: swap_pairs(c['annotations'][0], 'shoulder elbow wrist hip knee ankle'), 'left-right', (10,)),
@@ -235,13 +242,40 @@ def test_one_defect(content: dict, img_dir: Path, name: str) -> None:
 def test_fast_finds_all_but_the_pixels(content: dict, img_dir: Path, name: str) -> None:
     seed, code, ids = DEFECTS[name]
     seed(content, img_dir)
-    needs_pixels = code in ('broken-image', 'image-rotated') or name == 'size of another image'
-    assert found(check(content, img_dir, level='fast')) == ({} if needs_pixels else {code: ids})
+    assert found(check(content, img_dir, level='fast')) == ({} if code == 'broken-image' else {code: ids})
+
+
+@pytest.mark.parametrize('of', ['bbox', 'keypoints'])
+def test_shares_of_the_image_are_no_px(content: dict, img_dir: Path, of: str) -> None:
+    for annotation in content['annotations']:
+        if of == 'bbox':
+            x, y, w, h = annotation['bbox']
+            annotation['bbox'] = [x / WIDTH, y / HEIGHT, w / WIDTH, h / HEIGHT]
+        else:
+            points = np.array(annotation['keypoints']).reshape(-1, 3) / (WIDTH, HEIGHT, 1)
+            annotation['keypoints'] = points.ravel().tolist()
+    report = check(content, img_dir)
+    assert {finding.code: finding.ids for finding in report.errors} == {'relative': (10, 20, 30, 40)}
+
+
+def test_fast_reads_the_headers_of_some_images(content: dict, img_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('mmpose_lite.datasets.check_parts.FAST_IMAGES', 2)  # the first and the last
+    for image in content['images']:
+        image.update(width=HEIGHT, height=WIDTH)
+    assert check(content, img_dir, level='fast').errors[0].ids == (1, 4)
 
 
 def test_every_rule_is_seeded() -> None:
     elsewhere = {'detection-bbox', 'detection-image-id', 'shared-image'}  # below, and in tests/tools/test_check_dataset.py
-    elsewhere |= {'degenerate-bbox', 'mask', 'mask-empty', 'mask-off-bbox', 'classes', 'nothing-annotated'}  # of objects
+    elsewhere |= {
+        'relative',
+        'degenerate-bbox',
+        'mask',
+        'mask-empty',
+        'mask-off-bbox',
+        'classes',
+        'nothing-annotated',
+    }  # of objects
     assert {code for _, code, _ in DEFECTS.values()} | elsewhere == set(RULES)
 
 

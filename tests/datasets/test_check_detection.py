@@ -104,7 +104,7 @@ def test_a_turned_file(tmp_path: Path, content: dict) -> None:
     write_rotated(tmp_path / 'images' / '1.jpg', 6)
     content['images'][0]['file_name'] = '1.jpg'
     assert found(check(content, tmp_path)) == {'image-rotated': (1,)}
-    assert found(check(content, tmp_path, level='fast')) == {}
+    assert found(check(content, tmp_path, level='fast')) == {'image-rotated': (1,)}
 
 
 def test_masks_only_when_they_are_used(content: dict, tmp_path: Path) -> None:
@@ -117,6 +117,13 @@ def test_other_categories_are_not_looked_at(content: dict, tmp_path: Path) -> No
     report = check(content, tmp_path, meta=ClassMeta.load(dict(classes=['disc'])))
     assert found(report) == {'empty-image': (3, 4)}
     assert report.num_labelled == dict(disc=2)
+
+
+def test_shares_of_the_image_are_no_px(content: dict, tmp_path: Path) -> None:
+    for annotation in content['annotations']:
+        annotation['bbox'] = [v / 64 for v in annotation['bbox']]
+    report = check(content, tmp_path, with_masks=False)
+    assert {finding.code: finding.ids for finding in report.errors} == {'relative': (1, 2, 3, 4, 5, 6)}
 
 
 def test_only_crowds(content: dict, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from scipy.io import savemat
 
 from mmpose_lite.apis.check import check_config
+from mmpose_lite.apis.train import DataError, check_before_training
 from mmpose_lite.datasets.converters import convert_lsp
 from mmpose_lite.engine.config import ConfigError, hand_down
 from tests.coco_folder import META, person, write_coco
@@ -163,6 +164,20 @@ def test_configs_that_name_no_data(folder: Path) -> None:
         check_config(config(folder, train_dataloader=dict(dataset=dataset('none'))))
     with pytest.raises(ConfigError, match=r"`train_dataloader.dataset.meta`: .* 'lsp15'"):
         check_config(config(folder, train_dataloader=dict(dataset=dict(dataset('train'), meta='lsp15'))))
+
+
+def test_training_tells_of_warnings_and_stops_at_errors(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr('mmpose_lite.apis.train.print_log', lambda text, *_: said.append(text))
+    cfg = config(folder, train_dataloader=dict(dataset=dataset('train')))
+    check_before_training(cfg)
+    assert said == []
+    edit(folder / 'person_keypoints_train.json', 'num_keypoints', 3)
+    check_before_training(cfg)
+    assert said == ['The train data may have defects: num-keypoints. tools/check_dataset.py says which and what to do.']
+    edit(folder / 'person_keypoints_train.json', 'area', 0)
+    with pytest.raises(DataError, match='bad-area'):
+        check_before_training(cfg)
 
 
 def test_dataset_that_makes_its_file(tmp_path: Path) -> None:
