@@ -33,6 +33,9 @@ SPLITS = ('train', 'val', 'test')
 INHERITED = ('meta', 'data_root')
 # Codecs for crops of one person; only HeatmapCodec has a variant for those of UDP.
 CROP_CODECS = ('HeatmapCodec', 'MegviiHeatmapCodec', 'SimCCCodec')
+# Steps after which objects are to be ignored, and assigners that look at these only with `ignore_iof_thr`.
+IGNORING_STEPS = ('SNIPResize', 'SNIPERChip')
+ASSIGNERS_BY_IOU = ('MaxIoUAssigner', 'ApproxMaxIoUAssigner')
 RUNNER_KEYS = (
     'activation_checkpointing',
     'auto_scale_lr',
@@ -146,13 +149,14 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None, 
 
 
 def complete(cfg: Config) -> None:
-    """Hand inherited values down, and look whether crops and codec fit; for configs that no file was read for, too.
+    """Hand inherited values down, and look whether parts fit that do not know each other; for configs without a file, too.
 
     Raises:
-        ConfigError: see `hand_down` and `check_crops`.
+        ConfigError: see `hand_down`, `check_crops` and `check_ignored`.
     """
     hand_down(cfg)
     check_crops(cfg)
+    check_ignored(cfg)
 
 
 def _check_names(cfg: Config, path: Path) -> None:
@@ -331,13 +335,51 @@ def check_crops(cfg: Config) -> None:
             )
 
 
+def check_ignored(cfg: Config) -> None:
+    """Refuse objects to be ignored with an assigner that does not look at them: they would be learnt as background.
+
+    An assigner that says `ignore_iof_thr=-1` is taken at its word.
+
+    Raises:
+        ConfigError: a step of a pipeline does not fit an assigner.
+    """
+    steps = [
+        (where, step['type'])
+        for where, step in _steps(cfg)
+        if isinstance(step, Mapping) and step.get('type') in IGNORING_STEPS and not where.startswith(('val_', 'test_'))
+    ]
+    blind = [
+        (where, part)
+        for where, part in _parts(cfg.get('model'), 'model')
+        if part.get('type') in ASSIGNERS_BY_IOU and 'ignore_iof_thr' not in part
+    ]
+    if steps and blind:
+        (where, step), (key, assigner) = steps[0], blind[0]
+        raise ConfigError(
+            f'config key `{key}`: {assigner["type"]} needs `ignore_iof_thr`, such as 0.5, since {step} (`{where}`) leaves '
+            'objects to be ignored, which would be learnt as background. Where that is meant, write ignore_iof_thr=-1.'
+        )
+
+
+def _parts(cfg: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the dicts in a config, each with its key."""
+    if isinstance(cfg, Mapping):
+        yield where, cfg
+        for key, part in cfg.items():
+            yield from _parts(part, f'{where}.{key}')
+    elif isinstance(cfg, list | tuple):
+        for number, part in enumerate(cfg):
+            yield from _parts(part, f'{where}[{number}]')
+
+
 def _steps(cfg: Config) -> Iterator[tuple[str, Any]]:
     """Yield the steps of all pipelines that a network is shown, each with its key."""
     pipelines = {}
     for split in SPLITS:
         if cfg.get(f'{split}_dataloader') is not None:
-            for where, part in _datasets(cfg[f'{split}_dataloader']['dataset'], f'{split}_dataloader.dataset'):
-                pipelines[f'{where}.pipeline'] = part.get('pipeline')
+            for where, part in _parts(cfg[f'{split}_dataloader'], f'{split}_dataloader'):
+                if 'pipeline' in part:
+                    pipelines[f'{where}.pipeline'] = part['pipeline']
     hooks = {f'custom_hooks[{number}]': hook for number, hook in enumerate(cfg.get('custom_hooks') or ())}
     hooks |= {f'default_hooks.{name}': hook for name, hook in (cfg.get('default_hooks') or {}).items()}
     for where, hook in hooks.items():

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mmengine.config import Config
 
-from mmpose_lite.engine.config import ConfigError, check_crops, hand_down, load_config, metric_configs, takes
+from mmpose_lite.engine.config import ConfigError, check_crops, check_ignored, hand_down, load_config, metric_configs, takes
 from mmpose_lite.registry import DATASETS, METRICS, MODELS, ArgumentError
 
 MODEL = """
@@ -162,6 +162,41 @@ def test_a_config_with_crops_of_another_kind_is_not_read(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=r'val_dataloader\.dataset\.pipeline\[0\].*needs use_udp=True'):
         load_config(path)
     assert load_config(path, {'model.head.codec.variant': 'dark'}).val_dataloader.dataset.pipeline == [CROP]
+
+
+@pytest.mark.parametrize('step', ['SNIPResize', 'SNIPERChip'])
+@pytest.mark.parametrize('place', ['plain', 'mix', 'hook'])
+def test_assigners_look_at_what_is_to_be_ignored(step: str, place: str) -> None:
+    steps = [dict(type='LoadImage'), dict(type=step)]
+    where, data = {
+        'plain': ('train_dataloader.dataset.pipeline', dict(train_dataloader=dict(dataset=coco(pipeline=steps)))),
+        'mix': (
+            'train_dataloader.dataset.pipeline',
+            dict(train_dataloader=dict(dataset=dict(type='MultiImageMixDataset', dataset=coco(), pipeline=steps))),
+        ),
+        'hook': ('custom_hooks[0].switch_pipeline', dict(custom_hooks=[dict(type='PipelineSwitchHook', switch_pipeline=steps)])),
+    }[place]
+
+    def model(*options: dict) -> dict:
+        first, *others = (dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, **args) for args in options)
+        return dict(model=dict(type='TwoStageDetector', rpn_head=dict(assigner=first), roi_head=dict(assigner=others)))
+
+    looks = dict(ignore_iof_thr=0.5)
+    message = rf'^config key `model.roi_head.assigner\[1\]`: MaxIoUAssigner needs .* {step} \(`{re.escape(where)}\[1\]`\) leaves'
+    with pytest.raises(ConfigError, match=message):
+        check_ignored(Config(dict(**model(looks, looks, {}), **data)))
+    for fine in (model(looks, looks), model(looks, dict(ignore_iof_thr=-1)), dict(model=dict(type='SingleStageDetector'))):
+        check_ignored(Config(dict(**fine, **data)))
+    tested = dict(val_dataloader=dict(dataset=coco(pipeline=steps)), train_dataloader=dict(dataset=coco(pipeline=steps[:1])))
+    check_ignored(Config(dict(**model({}), **tested)))
+
+
+def test_a_config_that_learns_ignored_objects_as_background_is_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path, MODEL.format(loss='') + DATA)
+    assigner = dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5)
+    options = {'model.assigner': assigner, 'train_dataloader.dataset.pipeline': [dict(type='SNIPResize')]}
+    with pytest.raises(ConfigError, match=r'config key `model.assigner`: MaxIoUAssigner needs `ignore_iof_thr`'):
+        load_config(path, options)
 
 
 def test_takes() -> None:

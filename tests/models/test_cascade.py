@@ -240,6 +240,22 @@ def test_a_hybrid_cascade_without_a_semantic_branch() -> None:
     assert not torch.allclose(expected, second(x))
 
 
+@pytest.mark.parametrize('flow', [True, False])
+def test_masks_of_a_hybrid_cascade_run_each_head_once(flow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    head, runs = htc(mask_info_flow=flow).eval(), []
+    maps, rois = head.extend(feats()), join_rois([torch.tensor(b) for b in BOXES])
+    expected = [head.mask_logits(maps, rois, stage) for stage in range(T)]
+    for of_stage in head.mask_head:
+        features = of_stage.features
+        monkeypatch.setattr(of_stage, 'features', lambda x, before, f=features: runs.append(before) or f(x, before))
+    torch.testing.assert_close(head.mask_logits_of_stages(maps, rois), expected)
+    assert [before is not None for before in runs] == [False, flow, flow]
+    labels = [torch.tensor(x) for x in LABELS]
+    mean = torch.stack(expected).sigmoid().mean(dim=0)
+    found = torch.cat(head.masks(maps, [torch.tensor(b) for b in BOXES], labels))
+    torch.testing.assert_close(found, mean[torch.arange(3), torch.cat(labels)])
+
+
 @pytest.mark.parametrize('interleaved', [True, False])
 def test_interleaved_masks_learn_from_moved_boxes(interleaved: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     head = htc(interleaved=interleaved)

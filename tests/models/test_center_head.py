@@ -17,9 +17,12 @@ from tests.no_sync import NoSync
 from tests.parity import functions
 
 SIZE = (64, 48)
-BOXES = [[[3.0, 5.0, 30.0, 29.0], [26.0, 10.0, 62.0, 46.0], [8.0, 9.0, 18.0, 20.0], [40.0, 2.0, 52.0, 12.0]], []]
-LABELS = [[2, 0, 2, 1], []]
-IGNORED = [[False, False, False, True], []]
+BOXES = [
+    [[3.0, 5.0, 30.0, 29.0], [26.0, 10.0, 62.0, 46.0], [8.0, 9.0, 18.0, 20.0], [40.0, 2.0, 52.0, 12.0], [10.0, 12.0, 24.0, 24.0]],
+    [],
+]
+LABELS = [[2, 0, 2, 1, 0], []]
+IGNORED = [[False, False, False, True, True], []]
 
 
 def head_cfg(**args: object) -> dict:
@@ -65,6 +68,10 @@ def test_targets_by_a_loop() -> None:
         assert targets.offsets[0, n].tolist() == pytest.approx([(x1 + x2) / 8 - cx, (y1 + y2) / 8 - cy])
     np.testing.assert_allclose(targets.heatmap.numpy(), expected, atol=1e-6)
     assert (expected == 1).sum() == 3
+    counts = np.ones((2, 3, 12, 16), bool)
+    counts[0, :, 1:3, 10:13] = counts[0, :, 3:6, 3:6] = False  # cells whose middle lies in a region to be ignored
+    assert expected[0, 2, 4, 4] == 1  # an object has its centre in the second one
+    np.testing.assert_array_equal(targets.counts.numpy(), counts | (expected == 1))
 
 
 def test_losses_by_hand() -> None:
@@ -72,9 +79,9 @@ def test_losses_by_hand() -> None:
     raw = CenterMaps((torch.rand(2, 3, 12, 16) * 0.9 + 0.05,), (4 * torch.rand(2, 2, 12, 16),), (torch.rand(2, 2, 12, 16),))
     batch = det_batch(BOXES, labels=LABELS, ignored=IGNORED, size=SIZE)
     losses = head.loss(raw, batch)
-    heatmap = center_targets(Objects.of(batch), (12, 16), 4, num_classes=3).heatmap
-    p = raw.scores[0]
-    cells = torch.where(heatmap == 1, -p.log() * (1 - p) ** 2, -(1 - p).log() * p**2 * (1 - heatmap) ** 4)
+    targets = center_targets(Objects.of(batch), (12, 16), 4, num_classes=3)
+    heatmap, p = targets.heatmap, raw.scores[0]
+    cells = torch.where(heatmap == 1, -p.log() * (1 - p) ** 2, -(1 - p).log() * p**2 * (1 - heatmap) ** 4)[targets.counts]
     assert losses['loss_center_heatmap'].item() == pytest.approx(cells.sum().item() / 3, rel=1e-5)
     sizes, offsets = 0.0, 0.0
     for x1, y1, x2, y2 in BOXES[0][:3]:

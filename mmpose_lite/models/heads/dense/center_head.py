@@ -31,6 +31,7 @@ class CenterTargets(NamedTuple):
     """What is to be found, in cells."""
 
     heatmap: Tensor  # (B, C, H, W) in [0, 1]
+    counts: Tensor  # (B, C, H, W) bool; cells in regions to be ignored do not, unless they are a centre
     cells: Tensor  # (B, N) int64, row * W + column of each centre
     sizes: Tensor  # (B, N, 2), width and height
     offsets: Tensor  # (B, N, 2), of the centre from the corner of its cell
@@ -78,7 +79,13 @@ def center_targets(objects: Objects, shape: tuple[int, int], stride: float, *, n
     heatmap = peaks.new_zeros(len(peaks), num_classes, H, W)
     heatmap.scatter_reduce_(1, objects.labels[..., None, None].expand_as(peaks), peaks, 'amax')
     cells = (whole[..., 1] * W + whole[..., 0]).long()
-    return CenterTargets(heatmap, cells, sizes, centers - whole, objects.is_object)
+    regions = objects.ignored_boxes / stride
+    inside = []
+    for axis, length in ((1, H), (0, W)):
+        places = torch.arange(length, device=boxes.device) + 0.5
+        inside.append((places > regions[..., axis, None]) & (places < regions[..., axis + 2, None]))
+    ignored = (inside[0][..., None] & inside[1][..., None, :]).any(dim=1, keepdim=True)  # (B, 1, H, W)
+    return CenterTargets(heatmap, ~ignored | (heatmap == 1), cells, sizes, centers - whole, objects.is_object)
 
 
 @HEADS.register_module()
@@ -88,6 +95,7 @@ class CenterNetHead(BaseModule):
     Source: Zhou et al., Objects as Points, arXiv:1904.07850. Names and keys are mmdet's; what stands in its `test_cfg` are
     arguments here.
     Differs: two objects with their centres in one cell both count in the losses on size and offset; mmdet keeps the later one.
+    Cells in regions to be ignored are no background; mmdet takes no account of these.
 
     Args:
         in_channels: C of the map.
@@ -173,7 +181,8 @@ class CenterNetHead(BaseModule):
             loss_wh=(self.loss_wh, _at(sizes, targets.cells), targets.sizes),
             loss_offset=(self.loss_offset, _at(offsets, targets.cells), targets.offsets),
         )
-        losses = {'loss_center_heatmap': self.loss_center_heatmap(scores.float(), targets.heatmap, avg_factor=num_objects)}
+        peaks = self.loss_center_heatmap(scores.float(), targets.heatmap, targets.counts.float(), avg_factor=num_objects)
+        losses = {'loss_center_heatmap': peaks}
         for name, (loss, pred, target) in pairs.items():
             losses[name] = loss(pred.flatten(0, 1).float(), target.flatten(0, 1), weight, avg_factor=2 * num_objects)
         return losses

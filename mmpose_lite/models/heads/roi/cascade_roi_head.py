@@ -204,6 +204,10 @@ class CascadeRoIHead(RoIHead):
             boxes: (D, 4) xyxy of each image, px of the input.
             labels: (D,) classes of each image.
         """
-        rois, of_rois = join_rois(boxes), torch.cat(list(labels))
-        probs = [head.probs(self.mask_logits(feats, rois, stage), of_rois) for stage, head in enumerate(self.mask_head)]
+        of_rois, of_stages = torch.cat(list(labels)), self.mask_logits_of_stages(feats, join_rois(boxes))
+        probs = [head.probs(logits, of_rois) for head, logits in zip(self.mask_head, of_stages)]
         return list(torch.stack(probs).mean(dim=0).split([len(b) for b in boxes]))
+
+    def mask_logits_of_stages(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
+        """Return what `mask_logits` gives in testing, for each stage."""
+        return [self.mask_logits(feats, rois, stage) for stage in range(self.num_stages)]

@@ -134,6 +134,15 @@ class HybridTaskCascadeRoIHead(CascadeRoIHead):
                 before = earlier.features(x, before)
         return head.logits(head.features(x, before))
 
+    def mask_logits_of_stages(self, feats: Sequence[Tensor], rois: Tensor) -> list[Tensor]:
+        """Return the logits of each stage in testing. All read what the last one pools, as in mmdet, so each head runs once."""
+        x = self._fused(self.mask_roi_extractor[-1](feats, rois), feats, rois, 'mask')
+        of_stages, before = [], None
+        for head in self.mask_head:
+            before = head.features(x, before if self.mask_info_flow else None)
+            of_stages.append(head.logits(before))
+        return of_stages
+
     def _fused(self, pooled: Tensor, feats: Sequence[Tensor], rois: Tensor, use: str) -> Tensor:
         """Return pooled features plus those of the semantic branch, for those who take them in."""
         if not self.with_semantic or use not in self.semantic_fusion:
