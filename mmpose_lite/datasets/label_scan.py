@@ -13,7 +13,7 @@ from terminaltables import AsciiTable
 
 from mmpose_lite.datasets.check_parts import read_header
 from mmpose_lite.datasets.check_report import Level
-from mmpose_lite.datasets.seg_maps import paint_regions, read_values, to_labels, unknown_values
+from mmpose_lite.datasets.seg_maps import grey_hint, paint_regions, read_values, to_labels, unknown_values
 from mmpose_lite.datasets.segmentation import SegmentationBase
 from mmpose_lite.datasets.transforms.loading import read_image
 from mmpose_lite.structures.class_meta import IGNORE_INDEX, UNKNOWN_LABEL
@@ -188,7 +188,8 @@ def _scan_one(dataset: SegmentationBase, sample: dict[str, Any], level: Level) -
         wrong = unknown_values(values, labels)
         some = ', '.join(f'{value} ({number} px)' for value, number in list(wrong.items())[:8])
         more = f' and {len(wrong) - 8} more' if len(wrong) > 8 else ''
-        findings.append(LabelFinding('label-value', path, f'values outside the {dataset.meta.num_classes} classes: {some}{more}'))
+        what = f'values outside the {dataset.meta.num_classes} classes: {some}{more}{grey_hint(values)}'
+        findings.append(LabelFinding('label-value', path, what))
     elif not counts[: dataset.meta.num_classes].any():
         findings.append(LabelFinding('no-labels', path, 'no pixel has a class'))
     return counts, findings

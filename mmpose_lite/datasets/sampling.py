@@ -5,16 +5,14 @@ dataset seeds its transforms from (seed, round, index). What a sample looks like
 workers nor on the number of GPUs, and a resumed run sees what an unbroken one would have seen.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
 import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
-from torch.utils.data import ConcatDataset as TorchConcatDataset
 from torch.utils.data import Sampler
 
-from mmpose_lite.registry import DATA_SAMPLERS, DATASETS
+from mmpose_lite.registry import DATA_SAMPLERS
 
 
 class Draw(int):
@@ -181,95 +179,3 @@ class AspectRatioBatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         size = len(self.sampler)
         return size // self.batch_size if self.drop_last else -(-size // self.batch_size)
-
-
-def _declared(dataset: Any) -> tuple[str, tuple[str, ...]]:
-    """Return what a dataset labels, and the names of these."""
-    if 'class_meta' in dataset.metainfo:
-        return 'classes', dataset.metainfo['class_meta'].classes
-    return 'keypoints', dataset.metainfo['keypoint_meta'].keypoints
-
-
-@DATASETS.register_module()
-class RepeatDataset:
-    """A data set several times over in each round; unlike mmengine's it hands the draw's random numbers on.
-
-    Each time a sample comes with numbers of its own.
-
-    Args:
-        dataset: a dataset config.
-        times: how often each sample comes.
-
-    Raises:
-        ValueError: it comes less than once.
-    """
-
-    def __init__(self, dataset: Any, times: int) -> None:
-        if times < 1:
-            raise ValueError(f'RepeatDataset: `times` must be 1 or more, got {times}.')
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        self.times = times
-
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        """That of the data set."""
-        return self.dataset.metainfo
-
-    def __len__(self) -> int:
-        return self.times * len(self.dataset)
-
-    def __getitem__(self, index: int) -> Any:
-        turn, inner = self._place(index)
-        return self.dataset[Draw(inner, index.seed, index.round * self.times + turn) if isinstance(index, Draw) else inner]
-
-    def get_data_info(self, index: int) -> dict[str, Any]:
-        """Return sample `index` before the transforms."""
-        return self.dataset.get_data_info(self._place(index)[1])
-
-    def _place(self, index: int) -> tuple[int, int]:
-        """Return which time it is, and the index in the data set."""
-        return divmod(range(len(self))[index], len(self.dataset))
-
-
-@DATASETS.register_module()
-class ConcatDataset(TorchConcatDataset):
-    """Several datasets one after another; unlike mmengine's it hands the draw's random numbers on, and may hold its like.
-
-    Args:
-        datasets: dataset configs; all must have the same keypoints or classes.
-
-    Raises:
-        ValueError: there is no dataset, or their keypoints or classes differ.
-    """
-
-    def __init__(self, datasets: list[Any]) -> None:
-        built = [DATASETS.build(dataset) if isinstance(dataset, dict) else dataset for dataset in datasets]
-        if not built:
-            raise ValueError('ConcatDataset: `datasets` must name at least one dataset, got none.')
-        what, names = _declared(built[0])
-        for number, others in enumerate(_declared(dataset)[1] for dataset in built):
-            if others != names:
-                raise ValueError(
-                    f'ConcatDataset: dataset {number} has other {what} ({len(others)}) than dataset 0 ({len(names)}).'
-                )
-        super().__init__(built)
-
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        """That of the first dataset."""
-        return self.datasets[0].metainfo
-
-    def __getitem__(self, index: int) -> Any:
-        number, inner = self._place(index)
-        return self.datasets[number][index.at(inner) if isinstance(index, Draw) else inner]
-
-    def get_data_info(self, index: int) -> dict[str, Any]:
-        """Return sample `index` before the transforms."""
-        number, inner = self._place(index)
-        return self.datasets[number].get_data_info(inner)
-
-    def _place(self, index: int) -> tuple[int, int]:
-        """Return the number of a dataset, and the index in it."""
-        position = range(len(self))[index]
-        number = bisect_right(self.cumulative_sizes, position)
-        return number, position - (self.cumulative_sizes[number - 1] if number else 0)

@@ -111,6 +111,12 @@ def unknown_values(values: np.ndarray, labels: np.ndarray) -> dict[str, int]:
     return {f'#{v:06x}' if values.ndim == 3 else str(v): int(n) for v, n in zip(found[order].tolist(), counts[order])}
 
 
+def grey_hint(values: np.ndarray) -> str:
+    """Return what to do about colours that no class has where grey values were meant, else an empty text."""
+    is_grey = values.ndim == 3 and (values == values[..., :1]).all()
+    return '; its three channels are equal: save one of them, whose values are classes' if is_grey else ''
+
+
 def paint_regions(regions: Sequence[tuple[int, Region]], shape: tuple[int, int]) -> np.ndarray:
     """Return (H, W) uint8: 0, with the label of each region painted over it, in order.
 

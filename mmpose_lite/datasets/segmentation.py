@@ -200,9 +200,9 @@ def _files_by_name(folder: str, suffixes: tuple[str, ...], key: str) -> dict[str
 class CocoSegmentationDataset(SegmentationBase):
     """COCO's instances as a mask of classes: the pixels of all instances of a category have its class, others class 0.
 
-    Where instances overlap the smaller one is on top. Crowds have no class (255), as they hold several. Images without instances
-    are all background. An item has img_path, img_id, regions (pairs of a label and a `datasets.regions.Region`), class_meta,
-    label_table and rng.
+    Where instances overlap the smaller one is on top. Crowds have no class (255), as they hold several; nor has the box of an
+    instance without a `segmentation`. Images without instances are all background. An item has img_path, img_id, regions (pairs
+    of a label and a `datasets.regions.Region`), class_meta, label_table and rng.
 
     Args:
         ann_file: COCO instances JSON, relative to `data_root`.
@@ -246,6 +246,7 @@ class CocoSegmentationDataset(SegmentationBase):
         content = read_coco(self.ann_file)
         images = images_by_id(content, self.ann_file)
         labels = labels_of_categories(content['categories'], self.meta, where=self.ann_file, has_background=True)
+        num_drawn = num_boxed = 0
         regions: dict[int, list[tuple[float, int, Region]]] = {image_id: [] for image_id in images}
         for ann in content['annotations']:
             if ann.get('category_id') not in labels:
@@ -257,8 +258,15 @@ class CocoSegmentationDataset(SegmentationBase):
             except ValueError as error:
                 raise ValueError(f'{where} (image {image["id"]}): {error}') from error
             if region is not None:
-                label = IGNORE_INDEX if ann.get('iscrowd') else labels[ann['category_id']]
+                is_drawn = bool(ann.get('segmentation'))
+                num_drawn, num_boxed = num_drawn + is_drawn, num_boxed + (not is_drawn)
+                label = labels[ann['category_id']] if is_drawn and not ann.get('iscrowd') else IGNORE_INDEX
                 regions[image['id']].append((ann.get('area') or region_area(region), label, region))
+        if num_boxed and not num_drawn:
+            raise ValueError(
+                f'{self.ann_file}: none of its {num_boxed} instances of the classes has a `segmentation`, which masks are made '
+                'of; the file is for detectors.'
+            )
         return [
             dict(
                 img_path=os.path.join(self.data_prefix['img'], image['file_name']),

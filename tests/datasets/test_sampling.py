@@ -15,6 +15,8 @@ from mmpose_lite.datasets.sampling import DefaultSampler, Draw, InfiniteSampler,
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATA_SAMPLERS, DATASETS
 from tests.coco_folder import META, person, write_coco
+from tests.detection_folder import META as SHAPES
+from tests.detection_folder import shape, write_shapes
 
 PIPELINE = [
     dict(type='LoadImage'),
@@ -190,6 +192,29 @@ def test_a_repeated_dataset_comes_with_other_numbers_each_time(dataset_cfg: dict
         repeated[6]
     with pytest.raises(ValueError, match='RepeatDataset: `times` must be 1 or more, got 0'):
         DATASETS.build(dict(type='RepeatDataset', times=0, dataset=part))
+
+
+def test_rare_classes_come_more_often(tmp_path: Path) -> None:
+    annotations = [shape(i, i, 'box', (4, 4, 20, 20)) for i in range(1, 5)]
+    annotations += [shape(5, 3, 'disc', (9, 9, 9, 9)), shape(6, 2, 'disc', (9, 9, 9, 9), iscrowd=1)]
+    write_shapes(tmp_path, annotations)
+    inner = dict(type='CocoDetectionDataset', ann_file='instances.json', data_root=str(tmp_path), meta=SHAPES)
+    balanced = DATASETS.build(dict(type='ClassBalancedDataset', dataset=inner, oversample_thr=0.9))
+    assert [balanced[i]['img_id'] for i in range(len(balanced))] == [1, 2, 3, 3, 4]  # sqrt(0.9 / 0.25) = 1.9 for discs
+    assert [balanced.get_data_info(i)['img_id'] for i in (3, -1)] == [3, 4]
+    assert balanced.metainfo['class_meta'].classes == ('box', 'disc')
+    numbers = [balanced[Draw(index, 5, round_)]['rng'].random() for round_ in (0, 1) for index in (2, 3)]
+    assert len(set(numbers)) == 4
+    assert numbers[3] == generator_for(Draw(2, 5, 3)).random()
+    rarer = DATASETS.build(dict(type='ClassBalancedDataset', dataset=inner, oversample_thr=0.2))
+    assert len(rarer) == 4
+    with pytest.raises(ValueError, match=r'`oversample_thr` must be in \(0, 1\], got 0'):
+        DATASETS.build(dict(type='ClassBalancedDataset', dataset=inner, oversample_thr=0))
+
+
+def test_balancing_needs_classes(dataset_cfg: dict) -> None:
+    with pytest.raises(ValueError, match='`dataset` must have objects with `labels`, got CocoKeypointDataset'):
+        DATASETS.build(dict(type='ClassBalancedDataset', dataset=dataset_cfg, oversample_thr=0.1))
 
 
 def test_what_a_step_leaves_out_is_replaced_by_the_draws_numbers(dataset_cfg: dict) -> None:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from mmpose_lite.datasets import CocoSegmentationDataset, SegmentationDataset, SyntheticPeopleSegmentation
 from mmpose_lite.datasets.collate import pose_collate
+from mmpose_lite.datasets.joining import ConcatDataset
 from mmpose_lite.datasets.label_scan import scan_labels
-from mmpose_lite.datasets.sampling import ConcatDataset, Draw
+from mmpose_lite.datasets.sampling import Draw
 from mmpose_lite.datasets.seg_maps import label_table, paint_regions, read_values, to_labels, unknown_values
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATASETS, TRANSFORMS
@@ -318,6 +319,31 @@ def test_the_smaller_instance_is_on_top_without_areas(as_rle: bool, tmp_path: Pa
     labels = coco_dataset(tmp_path, annotations)[0]['gt_seg_map']
     assert labels[14, 14] == 2, 'the person, who stands first in the file'
     assert labels[11, 11] == 1
+
+
+def test_an_instance_without_a_mask_has_no_class(tmp_path: Path) -> None:
+    """What is drawn for detectors has boxes alone: `segmentation` is [] or absent."""
+    annotations = [
+        dict(id=1, image_id=1, category_id=1, segmentation=[], bbox=[12, 12, 20, 20], area=400),
+        dict(id=2, image_id=1, category_id=2, segmentation=square(14, 14, 5), area=25),
+        dict(id=3, image_id=1, category_id=2, bbox=[60, 12, 10, 10]),
+    ]
+    labels = coco_dataset(tmp_path, annotations)[0]['gt_seg_map']
+    expected = np.zeros((90, 120), np.uint8)
+    expected[12:32, 12:32] = expected[12:22, 60:70] = 255
+    expected[14:19, 14:19] = 1
+    np.testing.assert_array_equal(labels, expected)
+    with pytest.raises(ValueError, match=r'people\.json: none of its 2 instances of the classes has a `segmentation`, which'):
+        coco_dataset(tmp_path / 'boxes', [annotations[0], annotations[2]])
+
+
+def test_grey_masks_of_three_channels_are_named(tmp_path: Path) -> None:
+    write_folder(tmp_path, ('a',))
+    Image.fromarray(np.repeat(mask()[..., None], 3, axis=2)).save(tmp_path / 'masks' / 'a.png')
+    with pytest.raises(ValueError, match=r"a\.png' has the values .*#010101 .* its three channels are equal: save one of them"):
+        folder(tmp_path)[0]
+    (finding, *_) = scan_labels(folder(tmp_path)).errors
+    assert 'its three channels are equal: save one of them' in finding.what
 
 
 def test_errors_of_coco_files(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmpose_lite.datasets.seg_maps import paint_regions, read_values, to_labels, unknown_values
+from mmpose_lite.datasets.seg_maps import grey_hint, paint_regions, read_values, to_labels, unknown_values
 from mmpose_lite.datasets.transforms.augment import check_probability
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.warp import warp_affine
@@ -62,8 +62,9 @@ class LoadSegMap:
         if (labels == UNKNOWN_LABEL).any():
             some = ', '.join(f'{value} ({n} px)' for value, n in list(unknown_values(values, labels).items())[:5])
             raise ValueError(
-                f'mask file {path!r} has the values {some}, which are none of the {meta.num_classes} classes of {meta.name}; '
-                'give the dataset a `label_map`, or another `meta`. tools/check_dataset.py looks through all files.'
+                f'mask file {path!r} has the values {some}, which are none of the {meta.num_classes} classes of {meta.name}'
+                f'{grey_hint(values) or "; give the dataset a `label_map`, or another `meta`"}. tools/check_dataset.py looks at '
+                'all files.'
             )
         return labels
 
