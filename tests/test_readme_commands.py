@@ -139,8 +139,12 @@ def test_extras_named_in_the_pages_exist() -> None:
 
 def test_links_between_the_pages_lead_somewhere() -> None:
     for name, page in PAGES.items():
-        for target in re.findall(r'\]\((?!https?://)([^)#]+)', page):
-            assert (REPO / name).parent.joinpath(target).exists(), f'{name} links to {target}'
+        for target, anchor in re.findall(r'\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)', page):
+            path = (REPO / name).parent / target if target else REPO / name
+            assert path.exists(), f'{name} links to {target}'
+            headings = re.findall(r'^#+ (.+)$', path.read_text(), re.MULTILINE) if anchor else []
+            anchors = [re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-') for heading in headings]
+            assert not anchor or anchor in anchors, f'{name} links to {target}#{anchor}'
 
 
 def test_a_page_is_cut_into_blocks() -> None:

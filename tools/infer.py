@@ -29,7 +29,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'annotations; frames of a video are called clip.mp4#0, clip.mp4#1 ... (default: the whole picture is one person)',
     )
     parser.add_argument(
-        '--box-category', type=int, default=1, metavar='ID', help='of people in the file of --boxes (default: %(default)s)'
+        '--box-category',
+        type=int,
+        metavar='ID',
+        help="of --boxes, whose boxes are used (default: the only one of annotations, or else 1, COCO's people)",
     )
     parser.add_argument(
         '--detector',

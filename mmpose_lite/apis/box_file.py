@@ -21,10 +21,14 @@ class BoxFile:
         path: of the file, for messages.
         by_name: file name as written in the file -> rows (x1, y1, x2, y2, score).
         by_id: image id -> such rows, for entries that name no file.
+        category_id: of the boxes.
     """
 
-    def __init__(self, path: Path, by_name: Mapping[str, Sequence[_Row]], by_id: Mapping[int, Sequence[_Row]]) -> None:
+    def __init__(
+        self, path: Path, by_name: Mapping[str, Sequence[_Row]], by_id: Mapping[int, Sequence[_Row]], category_id: int
+    ) -> None:
         self.path = path
+        self.category_id = category_id
         self._by_name = by_name
         self._by_id = by_id
         self._names_of_base: dict[str, list[str]] = {}
@@ -64,7 +68,7 @@ def _is_end(end: str, path: str) -> bool:
     return f'/{path}'.endswith(f'/{end}')
 
 
-def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | None = 1) -> BoxFile:
+def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | None = None) -> BoxFile:
     """Return the boxes of a JSON file: a detector's results, or a COCO annotation file (its boxes with score 1, no crowds).
 
     Boxes without a positive size are left out with a warning; so is a file all of whose boxes are of other categories.
@@ -73,7 +77,7 @@ def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | N
         path: a list of {`image_id` or `file_name`, `bbox` [x, y, w, h] px, `score`, `category_id`}, or a dict with `images` and
             `annotations`. An entry without `category_id` counts, one without `score` has the score 1.
         score_thr: boxes under it are left out.
-        category_id: of people; None takes boxes of every category.
+        category_id: boxes of others are left out; None for the only category of an annotation file, else for 1, COCO's people.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -83,18 +87,24 @@ def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | N
     content = read_json(path, key='boxes')
     by_name: dict[str, list[_Row]] = {}
     by_id: dict[int, list[_Row]] = {}
+    chosen = category_id
     if isinstance(content, dict) and {'images', 'annotations'} <= content.keys():
-        content = _entries_of_annotations(path, checked_coco(content, path), by_name)
+        content = checked_coco(content, path)
+        categories = content.get('categories') or ()
+        if chosen is None and len(categories) == 1:
+            chosen = categories[0]['id']
+        content = _entries_of_annotations(path, content, by_name)
     elif not isinstance(content, list):
         raise ValueError(
             f'read_boxes: {path} must hold a list of detections, or a dict with `images` and `annotations`, '
             f'got a {type(content).__name__}.'
         )
+    chosen = 1 if chosen is None else chosen
     flat, num_used, others = 0, 0, set()
     for index, entry in enumerate(content):
         row = _checked_row(path, index, entry)
         rows = by_name.setdefault(entry['file_name'], []) if 'file_name' in entry else by_id.setdefault(entry['image_id'], [])
-        if category_id is not None and entry.get('category_id', category_id) != category_id:
+        if entry.get('category_id', chosen) != chosen:
             others.add(entry['category_id'])
             continue
         num_used += 1
@@ -104,13 +114,13 @@ def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | N
             rows.append(row)
     if others and not num_used:
         warnings.warn(
-            f'{path}: none of its {len(content)} boxes has the `category_id` {category_id!r}, which is that of people; they have '
+            f'{path}: none of its {len(content)} boxes has the `category_id` {chosen!r}; they have '
             f'{sorted(others, key=str)[:8]}.',
             stacklevel=2,
         )
     if flat:
         warnings.warn(f'{path}: {flat} of {len(content)} boxes have no positive size and are left out.', stacklevel=2)
-    return BoxFile(path, by_name, by_id)
+    return BoxFile(path, by_name, by_id, chosen)
 
 
 def _entries_of_annotations(path: Path, content: Mapping[str, Any], by_name: dict[str, list[_Row]]) -> list[dict[str, Any]]:

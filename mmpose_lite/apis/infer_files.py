@@ -63,11 +63,9 @@ class FilesReport:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start - inside
 
     def lines(self) -> str:
-        """Return the figures as text, a line per stage."""
+        """Return the figures as text, a line per stage that there was."""
         seconds = self.seconds | dict(all=sum(self.seconds.values()))
-        return '\n'.join(
-            f'{stage:8} {s:9.2f} s {self.num_pictures / max(s, 1e-9):9.1f} pictures/s' for stage, s in seconds.items()
-        )
+        return '\n'.join(f'{stage:8} {s:9.2f} s {self.num_pictures / s:9.1f} pictures/s' for stage, s in seconds.items() if s > 0)
 
 
 @dataclass
@@ -137,7 +135,9 @@ def infer_files(
     convert = _conversion(model.meta, output_format)
     meta = model.meta if convert is None else convert.target
     follow = _Follower(meta, smooth=smooth) if track or smooth else None
-    writer = CocoResultWriter(out / RESULTS_NAME) if output_format == 'coco' else OpenPoseResultWriter(out)
+    category_id = 1 if boxes is None else boxes.category_id
+    coco = output_format == 'coco'
+    writer = CocoResultWriter(out / RESULTS_NAME, category_id=category_id) if coco else OpenPoseResultWriter(out)
     pipeline = build_test_pipeline(model.cfg)
     report = FilesReport()
     ids = image_ids(sources)

@@ -134,8 +134,12 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None, 
     cfg.__setstate__(read_files(path, files).__getstate__())
     _check_names(cfg, path)
     _check_options(cfg, cfg_options or {}, files, path, reads)
+    options = dict(cfg_options or {})
+    for name in INHERITED:  # as a whole, for a file's name may be replaced by a dict
+        if name in options:
+            cfg[name] = options.pop(name)
     try:
-        cfg.merge_from_dict(dict(cfg_options or {}))
+        cfg.merge_from_dict(options)
     except Exception as error:
         raise ConfigError(f'--cfg-options do not fit {str(path)!r}: {error}') from error
     _check_sections(cfg)

@@ -1,7 +1,7 @@
 """Metrics whose errors reach every process, and whose names are known before they are computed."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mmengine.dist import get_world_size
@@ -9,6 +9,7 @@ from mmengine.evaluator import Evaluator as MMEngineEvaluator
 
 from mmpose_lite.engine.launch import in_every_process
 from mmpose_lite.errors import ConfigError
+from mmpose_lite.evaluation.metas import check_meta
 
 _ERROR = 'error of metric '
 
@@ -45,6 +46,18 @@ class Evaluator(MMEngineEvaluator):
                 f'two metrics of the evaluation give `{doubled[0]}`; give one of them another `prefix`, or leave it out.'
             )
         return names
+
+    @property
+    def dataset_meta(self) -> Mapping[str, Any] | None:
+        """What the dataset declares; a metric that measures something else is a ConfigError."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: Mapping[str, Any] | None) -> None:
+        for metric in self.metrics:
+            check_meta(metric, dataset_meta)
+            metric.dataset_meta = dataset_meta
+        self._dataset_meta = dataset_meta
 
     def evaluate(self, size: int) -> dict[str, Any]:
         """Return name -> value of all metrics over the `size` samples of the split.

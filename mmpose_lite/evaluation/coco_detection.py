@@ -13,8 +13,10 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmpose_lite.errors import MetricError
 from mmpose_lite.evaluation.coco_boxes import STAT_NAMES, DetectionScores, coco_detection_scores, coco_objects
-from mmpose_lite.evaluation.detections import check_detections, tell_missed
+from mmpose_lite.evaluation.detections import check_detections, predicted_objects, tell_missed
+from mmpose_lite.evaluation.metas import meta_of
 from mmpose_lite.evaluation.report import text_table
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import ClassMeta
@@ -58,6 +60,7 @@ class CocoDetectionMetric(BaseMetric):
     """
 
     default_prefix = 'coco'
+    measures = ClassMeta
 
     def __init__(
         self,
@@ -104,7 +107,7 @@ class CocoDetectionMetric(BaseMetric):
         return () if self.format_only else tuple(name for metric in self.metrics for name in self._names(metric))
 
     def _names(self, metric: str) -> tuple[str, ...]:
-        classes = self._meta().classes if self.classwise else ()
+        classes = meta_of(self, ClassMeta).classes if self.classwise else ()
         return (*(f'{metric}_{name}' for name in STAT_NAMES), *(f'{metric}_mAP.{name}' for name in classes))
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
@@ -116,26 +119,22 @@ class CocoDetectionMetric(BaseMetric):
                 `labels` (N,), and to compare masks `masks`, N COCO RLEs.
         """
         for sample in data_samples:
-            found = sample['pred_instances']
-            if 'segm' in self.metrics and 'masks' not in found:
-                raise ValueError("CocoDetectionMetric: metric 'segm' needs `masks`, and the network predicts none; use 'bbox'.")
-            image_id = sample['img_id']
-            arrays = {key: np.asarray(found[key]) for key in ('bboxes', 'scores', 'labels')}
-            self.results.append(
-                dict(
-                    img_id=image_id.item() if hasattr(image_id, 'item') else image_id,
-                    masks=list(found['masks']) if 'segm' in self.metrics else None,
-                    **arrays,
-                )
-            )
+            result = predicted_objects('CocoDetectionMetric', sample)
+            if 'segm' in self.metrics:
+                if 'masks' not in sample['pred_instances']:
+                    raise MetricError(
+                        "CocoDetectionMetric: metric 'segm' needs `masks`, and the network predicts none; use 'bbox'."
+                    )
+                result['masks'] = list(sample['pred_instances']['masks'])
+            self.results.append(result)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the figures by their keys; an empty dict when `format_only`."""
         if not results:
-            raise ValueError(
+            raise MetricError(
                 'CocoDetectionMetric: there is nothing to evaluate. The dataset is empty, or `process` never called.'
             )
-        meta = self._meta()
+        meta = meta_of(self, ClassMeta)
         if self._content is None:
             is_voc = self.ann_file.suffix == '.txt'
             self._content = read_voc(self.ann_file) if is_voc else read_json(self.ann_file, key='ann_file')
@@ -152,7 +151,7 @@ class CocoDetectionMetric(BaseMetric):
             try:
                 truth = coco_objects(self._content, labels, with_masks=metric == 'segm')
             except ValueError as error:
-                raise ValueError(f'CocoDetectionMetric: {self.ann_file}: {error}') from error
+                raise MetricError(f'CocoDetectionMetric: {self.ann_file}: {error}') from error
             self._check_truth(results, truth)
             scores = coco_detection_scores(truth, found, iou_type=metric, num_classes=meta.num_classes, backend=self.backend)
             self.scores[metric] = scores
@@ -161,18 +160,10 @@ class CocoDetectionMetric(BaseMetric):
             figures |= {name: float(value) for name, value in zip(self._names(metric), values) if np.isfinite(value)}
         return figures
 
-    def _meta(self) -> ClassMeta:
-        if not self.dataset_meta or 'class_meta' not in self.dataset_meta:
-            raise RuntimeError(
-                "CocoDetectionMetric: `dataset_meta` has no 'class_meta', by which categories are found. The dataset must give "
-                'it in its `metainfo`; outside a runner, set `metric.dataset_meta` first.'
-            )
-        return ClassMeta.load(self.dataset_meta['class_meta'])
-
     def _check_truth(self, results: Sequence[Mapping[str, Any]], truth: Mapping[str, list[dict]]) -> None:
         with_objects = [a['image_id'] for a in truth['annotations'] if not a['iscrowd']]
         if not with_objects:
-            raise ValueError(
+            raise MetricError(
                 f'CocoDetectionMetric: {self.ann_file} has no object of the classes that is not a crowd, so there is nothing to '
                 'compare with. Use `format_only=True` to write results only.'
             )

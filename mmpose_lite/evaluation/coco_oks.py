@@ -18,6 +18,7 @@ from mmengine.logging import MMLogger
 
 from mmpose_lite.errors import MetricError
 from mmpose_lite.evaluation.coco_eval import STAT_NAMES, coco_ground_truth, coco_keypoint_stats, instance_scores
+from mmpose_lite.evaluation.metas import meta_of
 from mmpose_lite.evaluation.report import examples, mismatch, text_table
 from mmpose_lite.ops.oks import keypoint_similarity, oks_nms, pairwise_oks, soft_oks_nms
 from mmpose_lite.registry import METRICS
@@ -88,6 +89,7 @@ class CocoMetric(BaseMetric):
     """
 
     default_prefix = 'coco'
+    measures = KeypointMeta
 
     def __init__(
         self,
@@ -208,12 +210,7 @@ class CocoMetric(BaseMetric):
         return coco_keypoint_stats(ground_truth, detections, sigmas=meta.sigmas, backend=self.backend).tolist()
 
     def _meta(self) -> KeypointMeta:
-        if not self.dataset_meta or 'keypoint_meta' not in self.dataset_meta:
-            raise RuntimeError(
-                "CocoMetric: `dataset_meta` has no 'keypoint_meta', from which the OKS sigmas come. The dataset must give it in "
-                'its `metainfo`; outside a runner, set `metric.dataset_meta` first.'
-            )
-        return KeypointMeta.load(self.dataset_meta['keypoint_meta'])
+        return meta_of(self, KeypointMeta)
 
     def _load_ground_truth(self, meta: KeypointMeta) -> dict[str, list[dict]]:
         content = read_json(self.ann_file, key='ann_file')

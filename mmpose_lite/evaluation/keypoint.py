@@ -171,6 +171,7 @@ class PCKAccuracy(BaseMetric):
     """
 
     default_prefix = 'pck'
+    measures = KeypointMeta
 
     def __init__(
         self,
@@ -290,6 +291,7 @@ class AUC(BaseMetric):
     """
 
     default_prefix = 'auc'
+    measures = KeypointMeta
 
     def __init__(
         self,
@@ -335,6 +337,7 @@ class EPE(BaseMetric):
     """
 
     default_prefix = 'epe'
+    measures = KeypointMeta
 
     def result_names(self) -> tuple[str, ...]:
         """Return 'EPE'."""

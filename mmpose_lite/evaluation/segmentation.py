@@ -10,6 +10,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from mmpose_lite.errors import MetricError
+from mmpose_lite.evaluation.metas import meta_of
 from mmpose_lite.evaluation.report import text_table
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import ClassMeta
@@ -103,23 +105,17 @@ def _boundary(mask: np.ndarray, ignored: np.ndarray) -> np.ndarray:
 def _maps(sample: Mapping[str, Any], metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the predicted and the true labels of a data sample."""
     if 'gt_seg_map' not in sample:
-        raise ValueError(
+        raise MetricError(
             f'{metric}: data samples need `gt_seg_map`, image {sample.get("img_path")} has none; evaluation needs LoadSegMap '
             'in its pipeline, after SegResize.'
         )
     pred, truth = np.asarray(sample['pred_seg_map']), np.asarray(sample['gt_seg_map'])
     if pred.shape != truth.shape:
-        raise ValueError(
+        raise MetricError(
             f'{metric}: prediction {pred.shape} and truth {truth.shape} of {sample.get("img_path")} must have the size (h, w) '
             'of the image; in a pipeline of evaluation LoadSegMap stands after SegResize.'
         )
     return pred, truth
-
-
-def _class_meta(dataset_meta: Mapping[str, Any] | None, metric: str) -> ClassMeta:
-    if not dataset_meta or 'class_meta' not in dataset_meta:
-        raise ValueError(f"{metric}: `dataset_meta` needs 'class_meta'; the dataset must give it in its `metainfo`.")
-    return ClassMeta.load(dataset_meta['class_meta'])
 
 
 @METRICS.register_module()
@@ -131,7 +127,7 @@ class IoUMetric(BaseMetric):
     the classes that occur in truth or prediction. Names are mmseg's, which gives per cent.
 
     Args:
-        iou_metrics: some of 'mIoU', 'mDice', 'mFscore'.
+        iou_metrics: one or some of 'mIoU', 'mDice', 'mFscore'.
         ignore_index: label of true pixels that do not count.
         classwise: also report every class.
         collect_device: 'cpu' or 'gpu', where the results of several processes are put together.
@@ -146,10 +142,11 @@ class IoUMetric(BaseMetric):
     """
 
     default_prefix = 'seg'
+    measures = ClassMeta
 
     def __init__(
         self,
-        iou_metrics: Sequence[str] = ('mIoU',),
+        iou_metrics: str | Sequence[str] = ('mIoU',),
         *,
         ignore_index: int = IGNORE_INDEX,
         classwise: bool = True,
@@ -158,16 +155,17 @@ class IoUMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        iou_metrics = (iou_metrics,) if isinstance(iou_metrics, str) else tuple(iou_metrics)
         if not iou_metrics or not set(iou_metrics) <= set(_GROUPS):
-            raise ValueError(f'IoUMetric: `iou_metrics` must be some of {tuple(_GROUPS)}, got {tuple(iou_metrics)}.')
-        self.iou_metrics = tuple(iou_metrics)
+            raise ValueError(f'IoUMetric: `iou_metrics` must be some of {tuple(_GROUPS)}, got {iou_metrics}.')
+        self.iou_metrics = iou_metrics
         self.ignore_index = ignore_index
         self.classwise = classwise
         self.confusion: np.ndarray | None = None
 
     def result_names(self) -> tuple[str, ...]:
         """Return the names of the scores, those of the classes last."""
-        classes = _class_meta(self.dataset_meta, 'IoUMetric').classes if self.classwise else ()
+        classes = meta_of(self, ClassMeta).classes if self.classwise else ()
         of_classes = (f'{group.removeprefix("m")}.{name}' for group in self.iou_metrics for name in classes)
         return ('aAcc', *self._means(), *of_classes)
 
@@ -177,7 +175,7 @@ class IoUMetric(BaseMetric):
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the confusion matrix of each image: the few cells that are not 0, as most classes are not in it."""
-        meta = _class_meta(self.dataset_meta, 'IoUMetric')
+        meta = meta_of(self, ClassMeta)
         for sample in data_samples:
             pred, truth = _maps(sample, 'IoUMetric')
             matrix = confusion_matrix(pred, truth, meta.num_classes, ignore_index=self.ignore_index).ravel()
@@ -186,13 +184,13 @@ class IoUMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the scores by their keys; logs a table of the classes."""
-        meta = _class_meta(self.dataset_meta, 'IoUMetric')
+        meta = meta_of(self, ClassMeta)
         self.confusion = np.zeros((meta.num_classes, meta.num_classes), dtype=np.int64)
         for cells, pixels in results:
             self.confusion.flat[cells] += pixels
         pixels = self.confusion.sum()
         if pixels == 0:
-            raise ValueError('IoUMetric: no pixel of the split has a class, so there is nothing to compare.')
+            raise MetricError('IoUMetric: no pixel of the split has a class, so there is nothing to compare.')
         scores = class_scores(self.confusion)
         by_class = {mean.removeprefix('m'): scores[of] for mean, of in self._means().items()}
         share = self.confusion.sum(axis=1) / pixels
@@ -226,6 +224,7 @@ class BoundaryFScore(BaseMetric):
     """
 
     default_prefix = 'seg'
+    measures = ClassMeta
 
     def __init__(
         self,
@@ -242,11 +241,11 @@ class BoundaryFScore(BaseMetric):
 
     def result_names(self) -> tuple[str, ...]:
         """Return 'mBF', and 'BF.{class}' of each class."""
-        return ('mBF', *(f'BF.{name}' for name in _class_meta(self.dataset_meta, 'BoundaryFScore').classes))
+        return ('mBF', *(f'BF.{name}' for name in meta_of(self, ClassMeta).classes))
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the scores of each image."""
-        num_classes = _class_meta(self.dataset_meta, 'BoundaryFScore').num_classes
+        num_classes = meta_of(self, ClassMeta).num_classes
         for sample in data_samples:
             pred, truth = _maps(sample, 'BoundaryFScore')
             px = max(1.0, self.tolerance * float(np.hypot(*truth.shape)))
@@ -254,6 +253,10 @@ class BoundaryFScore(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the scores by their keys."""
+        if not results:
+            raise MetricError(
+                'BoundaryFScore: there is nothing to evaluate. The dataset is empty, or `process` was never called.'
+            )
         scores = np.stack(results)
         counts = (~np.isnan(scores)).sum(axis=0)
         means = np.divide(np.nansum(scores, axis=0), counts, out=np.full(scores.shape[1], np.nan), where=counts > 0)

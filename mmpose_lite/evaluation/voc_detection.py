@@ -11,7 +11,9 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from mmpose_lite.evaluation.detections import check_detections, tell_missed
+from mmpose_lite.errors import MetricError
+from mmpose_lite.evaluation.detections import check_detections, predicted_objects, tell_missed
+from mmpose_lite.evaluation.metas import meta_of
 from mmpose_lite.evaluation.report import text_table
 from mmpose_lite.ops.iou import pairwise_iou
 from mmpose_lite.registry import METRICS
@@ -67,6 +69,7 @@ class VOCMetric(BaseMetric):
     """
 
     default_prefix = 'voc'
+    measures = ClassMeta
 
     def __init__(
         self,
@@ -96,18 +99,17 @@ class VOCMetric(BaseMetric):
 
     def result_names(self) -> tuple[str, ...]:
         """Return 'mAP', and with `classwise` 'AP.{class}'; a class without objects is left out of the results."""
-        return ('mAP', *(f'AP.{name}' for name in (self._meta().classes if self.classwise else ())))
+        classes = meta_of(self, ClassMeta).classes if self.classwise else ()
+        return ('mAP', *(f'AP.{name}' for name in classes))
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the predicted objects of each data sample: `img_id`, and `bboxes`, `scores`, `labels` of `pred_instances`."""
         for sample in data_samples:
-            found = sample['pred_instances']
-            arrays = {key: np.asarray(found[key]) for key in ('bboxes', 'scores', 'labels')}
-            self.results.append(dict(img_id=sample['img_id'], **arrays))
+            self.results.append(predicted_objects('VOCMetric', sample))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return the figures by their keys; logs a table of the classes."""
-        meta = self._meta()
+        meta = meta_of(self, ClassMeta)
         content = read_voc(self.ann_file)
         labels = labels_of_categories(content['categories'], meta, where=str(self.ann_file))
         check_detections('VOCMetric', results, {image['id'] for image in content['images']}, meta, self.ann_file)
@@ -121,18 +123,13 @@ class VOCMetric(BaseMetric):
                 scores[name] = voc_average_precision(is_true, num_objects, eval_mode=self.eval_mode)
             rows.append((name, num_objects, len(is_true), f'{scores[name]:.4f}' if num_objects else 'no such objects'))
         if not scores:
-            raise ValueError(f'VOCMetric: {self.ann_file} has no object of the classes that is not difficult.')
+            raise MetricError(f'VOCMetric: {self.ann_file} has no object of the classes that is not difficult.')
         with_objects = [image_id for (image_id, _), (_, difficult) in objects.items() if not difficult.all()]
         tell_missed('VOCMetric', results, with_objects, self.ann_file)
         header = ('class', 'objects', 'predicted', f'AP{100 * self.iou_thr:.0f}')
         MMLogger.get_current_instance().info(text_table(header, rows, title=f'VOCMetric ({self.eval_mode})'))
         values = [float(np.mean(list(scores.values()))), *(scores.get(name) for name in meta.classes)]
         return {name: value for name, value in zip(self.result_names(), values) if value is not None}
-
-    def _meta(self) -> ClassMeta:
-        if not self.dataset_meta or 'class_meta' not in self.dataset_meta:
-            raise RuntimeError("VOCMetric: `dataset_meta` has no 'class_meta'; the dataset must give it in its `metainfo`.")
-        return ClassMeta.load(self.dataset_meta['class_meta'])
 
     def _ranked(
         self, results: Sequence[Mapping[str, Any]], objects: Mapping[Any, tuple[np.ndarray, np.ndarray]], label: int
@@ -143,6 +140,8 @@ class VOCMetric(BaseMetric):
         for result in results:
             image_id, bboxes, scores, labels = (result[key] for key in ('img_id', 'bboxes', 'scores', 'labels'))
             rows = np.flatnonzero(labels == label)
+            if not len(rows):
+                continue
             rows = rows[np.argsort(-scores[rows], kind='stable')]
             truth, difficult = objects.get(image_id, (np.zeros((0, 4), np.float32), np.zeros(0, bool)))
             boxes = torch.as_tensor(np.asarray(bboxes[rows], np.float64)).reshape(-1, 4)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmpose_lite.structures.class_tables import BUILTIN, COCO_CATEGORY_IDS, hue_color
+from mmpose_lite.structures.class_tables import BUILTIN, hue_color
 from mmpose_lite.structures.sides import swaps_by_name
 
 Color = tuple[int, int, int]
@@ -29,12 +29,14 @@ class ClassMeta:
         classes: C unique names; order is the order of labels and channels.
         palette: C RGB triples in 0..255, in which masks are drawn; coloured masks are read if all are different.
         swaps: C indices; entry k is the class that k becomes under a horizontal flip (left and right parts). An involution.
+        category_ids: C different ids under which inference writes objects in COCO's form. Reading goes by names.
     """
 
     name: str
     classes: tuple[str, ...]
     palette: tuple[Color, ...]
     swaps: tuple[int, ...]
+    category_ids: tuple[int, ...]
 
     @property
     def num_classes(self) -> int:
@@ -49,15 +51,16 @@ class ClassMeta:
         table[: self.num_classes] = self.swaps
         return table
 
-    @property
-    def category_ids(self) -> tuple[int, ...]:
-        """C ids under which results are written in COCO's form: COCO's own for 'coco80', else numbers from 1."""
-        return COCO_CATEGORY_IDS if self.name == 'coco80' else tuple(range(1, self.num_classes + 1))
-
     def to_dict(self) -> dict[str, Any]:
         """Return the plain form that `from_dict` reads."""
         pairs = [[self.classes[i], self.classes[j]] for i, j in enumerate(self.swaps) if i < j]
-        return dict(name=self.name, classes=list(self.classes), palette=[list(color) for color in self.palette], swaps=pairs)
+        return dict(
+            name=self.name,
+            classes=list(self.classes),
+            palette=[list(color) for color in self.palette],
+            swaps=pairs,
+            category_ids=list(self.category_ids),
+        )
 
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any]) -> 'ClassMeta':
@@ -65,12 +68,13 @@ class ClassMeta:
 
         Args:
             spec: `classes` (C names, or the number C), and optionally `name`; `palette` (C RGB triples); `swaps`
-                (pairs of names; found from left and right, or l and r, in the names when absent).
+                (pairs of names; found from left and right, or l and r, in the names when absent); `category_ids` (C numbers;
+                1 to C when absent).
 
         Raises:
             ValueError: a key is unknown, a name is double, a colour is out of range, or a list has the wrong length.
         """
-        known = ('name', 'classes', 'palette', 'swaps')
+        known = ('name', 'classes', 'palette', 'swaps', 'category_ids')
         unknown = [key for key in spec if key not in known]
         if unknown or 'classes' not in spec:
             raise ValueError(f'ClassMeta: needs `classes` and takes {known}, got the keys {list(spec)}.')
@@ -81,7 +85,10 @@ class ClassMeta:
         if not 1 <= len(names) <= MAX_CLASSES:
             raise ValueError(f'ClassMeta: `classes` must be 1 to {MAX_CLASSES} names, got {len(names)}.')
         palette = default_palette(len(names)) if spec.get('palette') is None else _palette(spec['palette'], len(names))
-        return cls(str(spec.get('name', 'custom')), names, palette, _swaps(names, spec.get('swaps')))
+        ids = tuple(range(1, len(names) + 1) if spec.get('category_ids') is None else spec['category_ids'])
+        if len(set(ids)) != len(names) or len(ids) != len(names) or not all(isinstance(i, int) for i in ids):
+            raise ValueError(f'ClassMeta: `category_ids` must be {len(names)} different integers, got {ids!r}.')
+        return cls(str(spec.get('name', 'custom')), names, palette, _swaps(names, spec.get('swaps')), ids)
 
     @classmethod
     def load(cls, spec: 'ClassMeta | Mapping[str, Any] | str | Path') -> 'ClassMeta':

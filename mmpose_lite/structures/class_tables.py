@@ -30,7 +30,7 @@ _COCO = (
 
 # COCO counts its things from 1 to 90 and leaves these out.
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
-COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
+_COCO_IDS = tuple(i for i in range(1, 91) if i not in _COCO_GAPS)
 
 
 def hue_color(k: int) -> tuple[int, int, int]:
@@ -58,7 +58,7 @@ BUILTIN: dict[str, dict[str, Any]] = {
         classes=['background', 'head', 'torso', 'upper_arm', 'lower_arm', 'upper_leg', 'lower_leg'],
         palette=[(0, 0, 0), (228, 26, 28), (55, 126, 184), (77, 175, 74), (152, 78, 163), (255, 127, 0), (255, 221, 51)],
     ),
-    'coco80': dict(classes=_COCO.split('/'), palette=[hue_color(k) for k in range(80)]),
+    'coco80': dict(classes=_COCO.split('/'), palette=[hue_color(k) for k in range(80)], category_ids=_COCO_IDS),
     'voc20': dict(classes=_VOC.split()[1:], palette=[voc_color(k) for k in range(1, 21)]),
     'pedestrian': dict(classes=['person'], palette=[(220, 20, 60)]),
 }

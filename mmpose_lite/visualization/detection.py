@@ -14,14 +14,15 @@ from mmpose_lite.visualization.plots import new_figure, save_figure
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK_BGR = (30, 30, 30)
 _IGNORED_BGR = (170, 170, 170)
-_CURVES = 12  # classes: with more of them, curves cannot be told apart
+_CURVES = 10  # classes: as many as matplotlib has colours
 # Colours that are told apart with every kind of sight: bluish green, vermilion, sky blue.
 OUTCOME_BGR = dict(found=(115, 158, 0), wrong=(0, 94, 213), missed=(233, 180, 86), ignored=_IGNORED_BGR)
 
 
 def class_colors(meta: ClassMeta) -> list[tuple[int, int, int]]:
-    """Return C BGR colours; a class whose colour is black, which stands for background, gets another one."""
-    return [(rgb if any(rgb) else hue_color(k))[::-1] for k, rgb in enumerate(meta.palette)]
+    """Return C BGR colours; a class whose colour is black, which stands for background, gets the next of `hue_color`'s series."""
+    C = meta.num_classes
+    return [(rgb if any(rgb) else hue_color(C - 1 + k))[::-1] for k, rgb in enumerate(meta.palette)]
 
 
 def draw_objects(

@@ -31,7 +31,7 @@ def test_boxes_of_a_detector_by_name(tmp_path: Path) -> None:
     assert boxes.find('data/val/b.jpg')[0].tolist() == [[1, 2, 4, 6]]
     assert boxes.find('train/b.jpg') is None
     assert boxes.find('interval/b.jpg') is None
-    assert len(read_boxes(tmp_path / 'det.json', category_id=None).find('a.jpg')[0]) == 3
+    assert read_boxes(tmp_path / 'det.json', category_id=18).find('a.jpg')[0].tolist() == [[0, 0, 9, 9]]
 
 
 def test_boxes_of_a_detector_by_coco_id(tmp_path: Path) -> None:
@@ -61,9 +61,26 @@ def test_boxes_of_an_annotation_file(tmp_path: Path) -> None:
 def test_boxes_that_are_all_of_another_category_are_told(tmp_path: Path) -> None:
     boxes = [dict(file_name='a.jpg', bbox=[1, 2, 3, 4], category_id=category) for category in (0, 0, 5)]
     path = boxes_file(tmp_path / 'det.json', boxes)
-    with pytest.warns(UserWarning, match=r'det\.json: none of its 3 boxes has the `category_id` 1, which is .* \[0, 5\]'):
+    with pytest.warns(UserWarning, match=r'det\.json: none of its 3 boxes has the `category_id` 1; they have \[0, 5\]'):
         assert len(read_boxes(path).find('a.jpg')[0]) == 0
     assert len(read_boxes(path, category_id=0).find('a.jpg')[0]) == 2
+
+
+def test_the_only_category_of_annotations_is_taken(tmp_path: Path) -> None:
+    """Cats of one's own have a number of their own; in a file of several categories, people are 1."""
+    content = dict(
+        images=[dict(id=5, file_name='a.jpg')],
+        annotations=[dict(image_id=5, bbox=[1, 2, 3, 4], category_id=40)],
+        categories=[dict(id=40, name='cat')],
+    )
+    boxes = read_boxes(boxes_file(tmp_path / 'ann.json', content))
+    assert boxes.category_id == 40
+    assert boxes.find('a.jpg')[0].tolist() == [[1, 2, 4, 6]]
+    content['categories'].append(dict(id=1, name='person'))
+    with pytest.warns(UserWarning, match=r'none of its 1 boxes has the `category_id` 1; they have \[40\]'):
+        boxes = read_boxes(boxes_file(tmp_path / 'ann.json', content))
+    assert boxes.category_id == 1
+    assert len(boxes.find('a.jpg')[0]) == 0
 
 
 def test_a_name_that_fits_twice_is_an_error(tmp_path: Path) -> None:

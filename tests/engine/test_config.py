@@ -61,6 +61,8 @@ def test_one_option_moves_the_data_or_changes_the_keypoints(tmp_path: Path) -> N
     )
     assert cfg.val_dataloader.dataset.data_root == 'elsewhere'
     assert cfg.model.meta == 'coco17'
+    cfg = load_config(config, {'meta': dict(keypoints=3)})  # in place of the file's, which is a name
+    assert cfg.model.meta.to_dict() == cfg.train_dataloader.dataset.meta.to_dict() == dict(keypoints=3)
 
 
 def test_own_values_are_kept_and_none_is_no_value() -> None:

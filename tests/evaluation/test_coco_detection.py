@@ -15,6 +15,7 @@ from pycocotools import mask as mask_api
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from mmpose_lite.errors import MetricError
 from mmpose_lite.evaluation import CocoDetectionMetric
 from mmpose_lite.evaluation.coco_boxes import STAT_NAMES
 from mmpose_lite.registry import METRICS
@@ -220,8 +221,24 @@ def _broken(change: str) -> dict[str, Any]:
 )
 def test_predictions_that_do_not_fit(change: str, message: str, tmp_path: Path) -> None:
     write_shapes(tmp_path)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(MetricError, match=message):
         evaluate(build(tmp_path), [_broken(change)])
+
+
+def test_an_image_that_was_predicted_twice(tmp_path: Path) -> None:
+    """Its objects would be wrong the second time, and of another image missed."""
+    write_shapes(tmp_path)
+    with pytest.raises(
+        MetricError, match=r'(?s)images predicted again *\| 1 +\| 0 .*\| 3 .*AspectRatioBatchSampler is for training'
+    ):
+        evaluate(build(tmp_path), [found(i, []) for i in (3, 1, 3)])
+
+
+def test_a_network_that_finds_no_objects(tmp_path: Path) -> None:
+    write_shapes(tmp_path)
+    for sample, there in ((dict(img_id=3), r'\[\]'), (dict(img_id=3, pred_instances=dict(keypoints=0)), r"\['keypoints'\]")):
+        with pytest.raises(MetricError, match=rf"needs? `pred_instances` with \['bboxes', .*image id 3 has {there}"):
+            build(tmp_path).process(None, [sample])
 
 
 @pytest.mark.parametrize(
@@ -241,9 +258,9 @@ def test_files_that_do_not_fit(annotations: list, meta: Any, metric: str, messag
 
 def test_masks_that_are_missing(tmp_path: Path) -> None:
     write_shapes(tmp_path, [{k: v for k, v in shape(4, 1, 'box', (0, 0, 9, 9)).items() if k != 'segmentation'}])
-    with pytest.raises(ValueError, match=r'annotation 4 \(image 1\) needs a `segmentation`, and its image `height`'):
+    with pytest.raises(MetricError, match=r'annotation 4 \(image 1\) needs a `segmentation`, and its image `height`'):
         evaluate(build(tmp_path, metric='segm'), [found(1, [], masks=True)])
-    with pytest.raises(ValueError, match=r"metric 'segm' needs `masks`, and the network predicts none"):
+    with pytest.raises(MetricError, match=r"metric 'segm' needs `masks`, and the network predicts none"):
         evaluate(build(tmp_path, metric='segm'), [found(1, [])])
 
 
@@ -266,7 +283,7 @@ def test_wrong_arguments(args: dict[str, Any], error: type[Exception], message: 
 def test_without_classes_or_results(tmp_path: Path) -> None:
     write_shapes(tmp_path)
     metric = METRICS.build(dict(type='CocoDetectionMetric', ann_file='instances.json', data_root=str(tmp_path)))
-    with pytest.raises(ValueError, match='there is nothing to evaluate'):
+    with pytest.raises(MetricError, match='there is nothing to evaluate'):
         metric.compute_metrics([])
-    with pytest.raises(RuntimeError, match="`dataset_meta` has no 'class_meta'"):
+    with pytest.raises(MetricError, match="`dataset_meta` has no 'class_meta'"):
         evaluate(metric, [found(1, [])])

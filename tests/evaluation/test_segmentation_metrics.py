@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from mmpose_lite.errors import MetricError
 from mmpose_lite.evaluation.segmentation import BoundaryFScore, IoUMetric, boundary_f_scores, class_scores, confusion_matrix
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import ClassMeta
@@ -169,6 +170,12 @@ def test_permuting_the_images_changes_nothing() -> None:
         assert all(other == pytest.approx(first) for other in others)
 
 
+def test_one_group_is_a_text() -> None:
+    assert evaluate(metric(iou_metrics='mDice', classwise=False), [(PRED, TRUTH)]).keys() == {'seg/aAcc', 'seg/mDice', 'seg/mAcc'}
+    with pytest.raises(ValueError, match=r"got \('mKappa',\)"):
+        metric(iou_metrics='mKappa')
+
+
 def test_errors() -> None:
     with pytest.raises(ValueError, match=r"`iou_metrics` must be some of \('mIoU', 'mDice', 'mFscore'\), got \('IoU',\)"):
         metric(iou_metrics=['IoU'])
@@ -182,7 +189,9 @@ def test_errors() -> None:
         evaluate(metric(), [(PRED, np.full_like(TRUTH, 255))])
     with pytest.raises(ValueError, match=r'labels must be below 2, the number of classes, got \[2\]'):
         confusion_matrix(PRED, TRUTH, 2)
+    with pytest.raises(MetricError, match='BoundaryFScore: there is nothing to evaluate'):
+        evaluate(metric('BoundaryFScore'), [])
     homeless = metric()
     homeless.dataset_meta = {}
-    with pytest.raises(ValueError, match="`dataset_meta` needs 'class_meta'"):
+    with pytest.raises(ValueError, match="`dataset_meta` has no 'class_meta'"):
         evaluate(homeless, [(PRED, TRUTH)])

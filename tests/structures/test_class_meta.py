@@ -54,6 +54,15 @@ def test_round_trip_through_json(tmp_path: Path) -> None:
     assert ClassMeta.load(meta.to_dict()) == meta
 
 
+def test_category_ids_of_ones_own() -> None:
+    meta = ClassMeta.load(dict(classes=['cat', 'dog'], category_ids=[40, 7]))
+    assert meta.category_ids == (40, 7)
+    assert ClassMeta.load(meta.to_dict()) == meta
+    for ids in ([1], [1, 1], [1, 'two']):
+        with pytest.raises(ValueError, match='`category_ids` must be 2 different integers, got'):
+            ClassMeta.load(dict(classes=['cat', 'dog'], category_ids=ids))
+
+
 def test_sides_are_swapped_by_a_table() -> None:
     table = ClassMeta.load(dict(classes=['sky', 'left_arm', 'right_arm'])).flip_table
     labels = np.array([0, 1, 2, 255, 200], np.uint8)

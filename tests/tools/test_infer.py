@@ -89,6 +89,23 @@ def test_boxes_and_coco_ids(project: Path) -> None:
     assert len(list((project / 'out').glob('*.png'))) == 3  # the picture without people too
 
 
+def test_boxes_of_annotations_of_ones_own(project: Path) -> None:
+    write(project / 'in' / 'a.png', spots((50, 40)))
+    content = dict(
+        images=[dict(id=3, file_name='a.png')],
+        annotations=[dict(image_id=3, bbox=[30, 20, 40, 40], category_id=9)],
+        categories=[dict(id=9, name='spot')],
+    )
+    (project / 'ann.json').write_text(json.dumps(content))
+    assert infer(project, project / 'in', '--boxes', project / 'ann.json', '--no-pictures') == 0
+    (entry,) = results(project)
+    assert entry['category_id'] == 9
+    assert infer(project, project / 'in', '--boxes', project / 'ann.json', '--box-category', 9, '--no-pictures') == 0
+    with pytest.warns(UserWarning, match=r'no box of the category 2'):
+        assert infer(project, project / 'in', '--boxes', project / 'ann.json', '--box-category', 2, '--no-pictures') == 0
+    assert results(project) == []
+
+
 def test_a_video_becomes_a_video(project: Path) -> None:
     with VideoWriter(project / 'in' / 'clip.avi', fps=12.0) as writer:
         for i in range(7):

@@ -49,6 +49,7 @@ def test_the_best_object_lies_on_top() -> None:
 def test_black_is_not_drawn_on_objects() -> None:
     colors = class_colors(ClassMeta.load(dict(classes=['a', 'b', 'c'])))
     assert (0, 0, 0) not in colors
+    assert len(set(colors)) == 3
     assert colors[1:] == [rgb[::-1] for rgb in ClassMeta.load(dict(classes=['a', 'b', 'c'])).palette[1:]]
 
 
