@@ -265,8 +265,9 @@ def test_objects_are_put_before_the_priors() -> None:
 
 
 def test_degenerate_objects_get_no_prior() -> None:
-    found = assigner(min_pos_iou=0.3).assign(random_boxes(20), torch.tensor([[5.0, 5.0, 5.0, 5.0]]))
-    assert (found.gt_inds == 0).all()
+    for min_pos_iou in (0.3, 0.0):
+        found = assigner(min_pos_iou=min_pos_iou).assign(random_boxes(20), torch.tensor([[5.0, 5.0, 5.0, 5.0]]))
+        assert (found.gt_inds == 0).all()
 
 
 def test_errors_of_the_assigner() -> None:

@@ -40,7 +40,8 @@ class MaxIoUAssigner:
     3. A prior that lies in an ignored region by more than `ignore_iof_thr` is neither.
 
     Source: Ren et al., Faster R-CNN, NeurIPS 2015, Sec. 3.1.2, arXiv:1506.01497.
-    Differs: ignored regions count in images without objects, too.
+    Differs: ignored regions count in images without objects, too; an object that overlaps no prior gets none (in mmdet, with a
+    `min_pos_iou` of 0 as in RetinaNet, it gets all that do not overlap it).
 
     Args:
         pos_iou_thr: see above.
@@ -126,7 +127,7 @@ class MaxIoUAssigner:
         if best is not None and N:
             gt_inds = torch.where(max_ious >= self.pos_iou_thr, best + 1, gt_inds)
             if self.match_low_quality:
-                forced = self._best_priors(ious, is_object)
+                forced = self._best_priors(ious)
                 gt_inds = torch.where(forced > 0, forced, gt_inds)
         return Assignment(gt_inds, max_ious, M)
 
@@ -140,16 +141,14 @@ class MaxIoUAssigner:
             shares = pairwise_iou(regions, priors, kind='iof').amax(dim=0)
         return shares > self.ignore_iof_thr
 
-    def _best_priors(self, ious: Tensor, is_object: Tensor | None) -> Tensor:
+    def _best_priors(self, ious: Tensor) -> Tensor:
         """Return (N,): i + 1 where the prior is the best one of object i, else 0; `ious` is (M, N)."""
         greatest, where = ious.max(dim=1, keepdim=True)
         if self.gt_max_assign_all:
             wins = ious == greatest
         else:
             wins = torch.zeros_like(ious, dtype=torch.bool).scatter_(1, where, True)
-        wins &= greatest >= self.min_pos_iou
-        if is_object is not None:
-            wins &= is_object[:, None]
+        wins &= (greatest >= self.min_pos_iou) & (greatest > 0)
         numbers = torch.arange(1, len(ious) + 1, device=ious.device)[:, None]
         return (wins * numbers).amax(dim=0)
 
