@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+_BOXES_AT_ONCE = 2048  # whose taps are found together, with room for as many samples as the largest of them has
+
 
 class Taps(NamedTuple):
     """The cells that each bin sums up: bin i those from offsets[i] to offsets[i + 1]."""
@@ -50,17 +52,21 @@ def pyramid_roi_align(
         nothing = sum(feat[:, :, :0].sum() for feat in feats)  # keeps the maps in the graph
         return feats[0].new_zeros(0, C, h, w) + nothing
     table = torch.cat([feat.permute(0, 2, 3, 1).reshape(-1, C) for feat in feats])
-    taps = bilinear_taps(
-        rois,
-        levels,
-        [(feat.shape[2], feat.shape[3]) for feat in feats],
-        scales,
-        output_size,
-        batch_size=B,
-        sampling_ratio=sampling_ratio,
-        aligned=aligned,
-    )
-    return _WeightedSums.apply(table, *taps).view(len(rois), h, w, C).permute(0, 3, 1, 2)
+    shapes = [(feat.shape[2], feat.shape[3]) for feat in feats]
+    parts = [
+        bilinear_taps(*part, shapes, scales, output_size, batch_size=B, sampling_ratio=sampling_ratio, aligned=aligned)
+        for part in zip(rois.split(_BOXES_AT_ONCE), levels.split(_BOXES_AT_ONCE))
+    ]
+    return _WeightedSums.apply(table, *_joined(parts)).view(len(rois), h, w, C).permute(0, 3, 1, 2)
+
+
+def _joined(parts: Sequence[Taps]) -> Taps:
+    """Return the taps of all bins, of those of some after those of others."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = torch.tensor([0, *(len(part.cells) for part in parts[:-1])]).cumsum(0)
+    offsets = [part.offsets[i > 0 :] + start for i, (part, start) in enumerate(zip(parts, starts))]
+    return Taps(torch.cat([part.cells for part in parts]), torch.cat([part.weights for part in parts]), torch.cat(offsets))
 
 
 class _WeightedSums(torch.autograd.Function):

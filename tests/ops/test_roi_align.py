@@ -53,6 +53,17 @@ def test_values_and_gradients(ratio: int, aligned: bool, size: tuple[int, int]) 
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
+def test_many_boxes_are_those_of_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    feats, rois = [torch.randn(2, 5, *shape, requires_grad=True) for shape in SHAPES], boxes()
+    levels, weight = torch.arange(len(rois)) % 2, torch.randn(len(rois), 5, 3, 2)
+    found = []
+    for at_once in (len(rois), 7):
+        monkeypatch.setattr('mmpose_lite.ops.roi_align._BOXES_AT_ONCE', at_once)
+        pooled = pyramid_roi_align(feats, rois, levels, SCALES, (3, 2))
+        found.append((pooled, *torch.autograd.grad((pooled * weight).sum(), feats)))
+    torch.testing.assert_close(found[1], found[0])
+
+
 def test_double_precision_and_memory_format() -> None:
     feats = [torch.randn(2, 5, *shape, dtype=torch.float64) for shape in SHAPES]
     rois = boxes().double()
