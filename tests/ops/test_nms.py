@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmpose_lite.ops.nms import NMSResult, Suppression, multiclass_nms
+from mmpose_lite.ops.nms.base import mutual_overlaps
 from mmpose_lite.ops.nms.decay import METHODS, Decay, take_in_rounds, take_one_by_one
 from mmpose_lite.registry import NMS
 from tests.parity import functions
@@ -522,3 +523,24 @@ def test_multiclass_options_and_edges() -> None:
     assert guided.scores.tolist() == pytest.approx([0.9, 0.8])
     with pytest.raises(ValueError, match=r'boxes and scores must be .*, got \(2, 8\) and \(2, 2\)'):
         multiclass_nms(torch.ones(2, 8), scores, nms, score_thr=0.5)
+
+
+@pytest.mark.parametrize('name', ['ClusterNMS', 'MatrixNMS'])
+def test_many_boxes_are_taken_label_by_label(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    corners, labels = 40 * torch.rand(60, 2), torch.randint(4, (60,)) * 7
+    boxes, scores = torch.cat([corners, corners + 5 + 20 * torch.rand(60, 2)], dim=1), (20 * torch.rand(60)).floor() / 20 + 0.1
+    nms, largest = NMS.build(dict(type=name)), []
+    together = nms(boxes, scores, labels)
+    monkeypatch.setattr('mmpose_lite.ops.nms.parallel._MOST_TOGETHER', 59)
+    monkeypatch.setattr(
+        'mmpose_lite.ops.nms.parallel.mutual_overlaps', lambda b, *args: largest.append(len(b)) or mutual_overlaps(b, *args)
+    )
+    found = nms(boxes, scores, labels)
+    assert max(largest) == labels.unique(return_counts=True)[1].max()
+    assert (len(found.indices) < 60) == (name == 'ClusterNMS')  # the other lowers scores, here above its least one
+    by_index, expected = (result.indices.argsort() for result in (found, together))
+    for ours, theirs in zip(found, together):
+        torch.testing.assert_close(ours[by_index], theirs[expected])
+    assert (found.scores.diff() <= 0).all()
+    ties = found.scores.diff() == 0
+    assert (found.indices.diff()[ties] > 0).all()

@@ -1,6 +1,7 @@
 """Suppressions without a loop over boxes: a few operations on the matrix of all IoUs."""
 
 # Letters: N boxes, best first.
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from mmpose_lite.ops.nms.base import NMSResult, Suppression, mutual_overlaps
 from mmpose_lite.registry import NMS
+
+_MOST_TOGETHER = 8192  # boxes of several labels; more are taken label by label, so that the matrix of all pairs has room
 
 
 def ious_with_better(boxes: Tensor, labels: Tensor | None) -> Tensor:
@@ -20,12 +23,31 @@ def _best_first(boxes: Tensor, scores: Tensor, labels: Tensor | None) -> tuple[T
     return boxes[order], scores[order], None if labels is None else labels[order], order
 
 
+class _ParallelNMS(Suppression):
+    """A subclass writes `_together`, in which boxes of different labels leave each other alone."""
+
+    def _suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor | None, extra: Tensor | None) -> NMSResult:
+        if labels is None or len(boxes) <= _MOST_TOGETHER:
+            return self._together(boxes, scores, labels)
+        of_labels = labels.argsort(stable=True).split(labels.unique(return_counts=True)[1].tolist())
+        parts = [self._together(boxes[rows], scores[rows], None) for rows in of_labels]
+        indices = torch.cat([rows[part.indices] for rows, part in zip(of_labels, parts)])
+        kept_scores = torch.cat([part.scores for part in parts])
+        order = indices.argsort()  # of equal scores the first in the input comes first
+        order = order[kept_scores[order].argsort(descending=True, stable=True)]
+        return NMSResult(boxes[indices[order]], kept_scores[order], indices[order])
+
+    @abstractmethod
+    def _together(self, boxes: Tensor, scores: Tensor, labels: Tensor | None) -> NMSResult:
+        """Return what is kept, best score first; by a matrix of all pairs."""
+
+
 @NMS.register_module()
-class ClusterNMS(Suppression):
+class ClusterNMS(_ParallelNMS):
     """Hard NMS by repetition: a box is out if a box that is in, and better, overlaps it too much, until nothing changes.
 
     Takes as many rounds as the longest chain of boxes that decide over each other, few in practice; the result is that of
-    HardNMS. Memory grows with N^2.
+    HardNMS. Memory grows with N^2, of many boxes with those of a label.
 
     Source: Zheng et al., Enhancing Geometric Factors in Model Learning and Inference for Object Detection and Instance
     Segmentation, IEEE Trans. Cybernetics 2021, Sec. IV, arXiv:2005.03572.
@@ -42,7 +64,7 @@ class ClusterNMS(Suppression):
         super().__init__(max_num=max_num)
         self.iou_threshold = self._check_threshold(iou_threshold)
 
-    def _suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor | None, extra: Tensor | None) -> NMSResult:
+    def _together(self, boxes: Tensor, scores: Tensor, labels: Tensor | None) -> NMSResult:
         boxes, scores, labels, order = _best_first(boxes, scores, labels)
         suppresses = ious_with_better(boxes, labels) > self.iou_threshold
         stays = scores.new_ones(len(boxes), dtype=torch.bool)
@@ -56,11 +78,11 @@ class ClusterNMS(Suppression):
 
 
 @NMS.register_module()
-class MatrixNMS(Suppression):
+class MatrixNMS(_ParallelNMS):
     """Lowers all scores at once, by the worst overlap with a better box; one that is itself overlapped counts less.
 
     The factor of a box j is the least, over better boxes i, of f(IoU_ij) / f(greatest IoU of i with a box better than i).
-    Memory grows with N^2.
+    Memory grows with N^2, of many boxes with those of a label.
 
     Source: Wang et al., SOLOv2: Dynamic and Fast Instance Segmentation, NeurIPS 2020, Sec. 3.3, arXiv:2003.10152.
     Differs: the overlaps are those of boxes, not of masks.
@@ -92,7 +114,7 @@ class MatrixNMS(Suppression):
         self.sigma = sigma
         self.min_score = min_score
 
-    def _suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor | None, extra: Tensor | None) -> NMSResult:
+    def _together(self, boxes: Tensor, scores: Tensor, labels: Tensor | None) -> NMSResult:
         boxes, scores, labels, order = _best_first(boxes, scores, labels)
         if not len(boxes):
             return NMSResult(boxes, scores, order)

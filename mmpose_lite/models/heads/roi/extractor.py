@@ -63,8 +63,8 @@ class SingleRoIExtractor(BaseModule):
     def forward(self, feats: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Return (R, C, h, w).
 
-        On an accelerator every level pools all boxes, those of other levels as empty ones, which cost nothing: to pick rows, the
-        host would have to wait.
+        On an accelerator every level pools all boxes, those of other levels as empty ones, which cost RoIAlign nothing: to pick
+        rows, the host would have to wait.
 
         Args:
             feats: maps (B, C, H, W) of the pyramid, finest first.
