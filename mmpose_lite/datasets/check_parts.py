@@ -147,7 +147,10 @@ def _header_defect(path: Path, given: np.ndarray) -> tuple[str, str]:
 def read_header(path: str | Path) -> tuple[int, int, bool]:
     """Return width and height of the pixels in an image file, and whether its EXIF tag makes a quarter turn of them."""
     with Image.open(path) as image:
-        return *image.size, image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8
+        # Without the tag before its pixels a PNG would be decoded in search of one behind them.
+        exif = image.getexif() if image.format != 'PNG' or 'exif' in image.info else {}
+        w, h = image.size if image.format != 'TIFF' else (image.tag_v2[0x0100], image.tag_v2[0x0101])  # turned already
+        return w, h, exif.get(0x0112, 1) >= 5  # orientations 5 to 8
 
 
 def is_relative(*coordinates: np.ndarray) -> bool:

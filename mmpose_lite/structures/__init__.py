@@ -2,7 +2,6 @@
 
 from mmpose_lite.structures.boxes import (
     bbox_area,
-    bbox_cs_to_xyxy,
     bbox_cxcywh_to_xyxy,
     bbox_xywh_to_xyxy,
     bbox_xyxy_to_cs,
@@ -25,7 +24,6 @@ __all__ = [
     'SampleBatch',
     'SegDataSample',
     'bbox_area',
-    'bbox_cs_to_xyxy',
     'bbox_cxcywh_to_xyxy',
     'bbox_xywh_to_xyxy',
     'bbox_xyxy_to_cs',

@@ -32,12 +32,6 @@ def bbox_xyxy_to_cs(bboxes_xyxy: np.ndarray, padding: float = 1.0) -> tuple[np.n
     return center, scale
 
 
-def bbox_cs_to_xyxy(center: np.ndarray, scale: np.ndarray, padding: float = 1.0) -> np.ndarray:
-    """Return (N, 4) corners; the inverse of `bbox_xyxy_to_cs` at the same padding."""
-    half = np.asarray(scale, dtype=np.float32) / (2 * padding)
-    return np.concatenate([center - half, center + half], axis=-1)
-
-
 def bbox_xyxy_to_cxcywh(bboxes_xyxy: Tensor) -> Tensor:
     """Return (..., 4) boxes by centre and size, given by corners."""
     lower, upper = bboxes_xyxy[..., :2], bboxes_xyxy[..., 2:]

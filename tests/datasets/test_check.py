@@ -7,10 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmpose_lite.datasets.check import check_annotations
+from mmpose_lite.datasets.check_parts import read_header
 from mmpose_lite.datasets.check_report import RULES, CheckReport
 from mmpose_lite.datasets.swapped_sides import find_swapped_sides
+from mmpose_lite.datasets.transforms.loading import read_image
 from mmpose_lite.structures import KeypointMeta
 from tests.coco_folder import check_file, write_rotated
 
@@ -263,6 +266,21 @@ def test_fast_reads_the_headers_of_some_images(content: dict, img_dir: Path, mon
     for image in content['images']:
         image.update(width=HEIGHT, height=WIDTH)
     assert check(content, img_dir, level='fast').errors[0].ids == (1, 4)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'jpg', 'webp', 'tif'])
+def test_headers_say_what_is_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f'a.{suffix}'
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 120, 3), dtype=np.uint8))
+    for orientation in (1, 3, 6, 8):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        picture.save(path, exif=exif)
+        w, h, is_turned = read_header(path)
+        assert read_image(str(path)).shape[:2] == ((w, h) if is_turned else (h, w))
+    if suffix in ('png', 'jpg'):
+        path.write_bytes(path.read_bytes()[:-9000])
+        assert read_header(path) == (120, 200, True), 'the pixels are not looked at'
 
 
 def test_every_rule_is_seeded() -> None:
