@@ -84,7 +84,7 @@ def read_boxes(path: str | Path, *, score_thr: float = 0.0, category_id: int | N
         ValueError: the file is not of this form; names the file and the entry.
     """
     path = Path(path)
-    content = read_json(path, key='boxes')
+    content = read_json(path, given_as='`boxes`')
     by_name: dict[str, list[_Row]] = {}
     by_id: dict[int, list[_Row]] = {}
     chosen = category_id

@@ -137,7 +137,7 @@ class CocoDetectionMetric(BaseMetric):
         meta = meta_of(self, ClassMeta)
         if self._content is None:
             is_voc = self.ann_file.suffix == '.txt'
-            self._content = read_voc(self.ann_file) if is_voc else read_json(self.ann_file, key='ann_file')
+            self._content = read_voc(self.ann_file) if is_voc else read_json(self.ann_file, given_as='`ann_file`')
         labels = labels_of_categories(self._content.get('categories', ()), meta, where=str(self.ann_file))
         image_ids = {image['id'] for image in self._content['images']}
         check_detections('CocoDetectionMetric', results, image_ids, meta, self.ann_file)

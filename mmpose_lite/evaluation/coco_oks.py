@@ -213,7 +213,7 @@ class CocoMetric(BaseMetric):
         return meta_of(self, KeypointMeta)
 
     def _load_ground_truth(self, meta: KeypointMeta) -> dict[str, list[dict]]:
-        content = read_json(self.ann_file, key='ann_file')
+        content = read_json(self.ann_file, given_as='`ann_file`')
         if not content.get('annotations'):
             raise MetricError(
                 f'CocoMetric: `ann_file` {self.ann_file} has no annotations to compare with. Use `format_only=True` to write '

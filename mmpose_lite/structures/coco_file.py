@@ -18,7 +18,7 @@ def read_coco(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         ValueError: it is no JSON, or no COCO-style file; names file and entry.
     """
-    return checked_coco(read_json(path, key='ann_file'), path)
+    return checked_coco(read_json(path, given_as='`ann_file` under `data_root`'), path)
 
 
 def checked_coco(content: Any, path: str | Path) -> dict[str, Any]:
@@ -59,22 +59,22 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
         FileNotFoundError: there is no such file.
         ValueError: it is no JSON, or no list of dicts.
     """
-    return check_entries(read_json(path, key='bbox_file'), 'detections', path)
+    return check_entries(read_json(path, given_as='`bbox_file` under `data_root`'), 'detections', path)
 
 
-def read_json(path: str | Path, *, key: str) -> Any:
+def read_json(path: str | Path, *, given_as: str) -> Any:
     """Return the content of a JSON file, with a byte order mark or without.
 
     Args:
         path: of the file.
-        key: of the config, or argument, that gave the path, for messages.
+        given_as: config key or argument that the path comes from, for messages.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no JSON.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'the file {str(path)!r} does not exist; check `{key}`, and the `data_root` it starts from.')
+        raise FileNotFoundError(f'the file {str(path)!r} ({given_as}) does not exist.')
     try:
         with resting_gc():
             return json.loads(Path(path).read_bytes())

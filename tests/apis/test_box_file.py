@@ -115,7 +115,7 @@ def test_a_bad_entry_is_named(tmp_path: Path, entry: object, message: str) -> No
 
 
 def test_a_file_of_another_form_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"gone\.json' does not exist; check `boxes`"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.json' \(`boxes`\) does not exist"):
         read_boxes(tmp_path / 'gone.json')
     (tmp_path / 'torn.json').write_text('[{')
     with pytest.raises(ValueError, match=r'torn\.json: no valid JSON at line 1'):

@@ -385,7 +385,7 @@ def test_unreadable_files(tmp_path: Path, text: str | bytes, match: str) -> None
 
 
 def test_wrong_calls(content: dict, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.json' does not exist; check `ann_file`, and the `data_root`"):
+    with pytest.raises(FileNotFoundError, match=r"none\.json' \(`ann_file` under `data_root`\) does not exist"):
         check_file(tmp_path / 'none.json', meta=COCO, img_dir=tmp_path)
     with pytest.raises(ValueError, match=r"`level` must be 'full' or 'fast', got 'slow'"):
         check_annotations(content, ann_file='a.json', meta=COCO, img_dir=tmp_path, level='slow')

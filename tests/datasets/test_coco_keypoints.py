@@ -271,10 +271,10 @@ def test_wrong_boxes(tmp_path: Path, boxes: object, message: str) -> None:
 
 
 def test_wrong_files(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"people\.json' does not exist; check `ann_file`, and the `data_root`"):
+    with pytest.raises(FileNotFoundError, match=r"people\.json' \(`ann_file` under `data_root`\) does not exist"):
         build(tmp_path)
     write_coco(tmp_path, [person(1, 1)])
-    with pytest.raises(FileNotFoundError, match=r"absent\.json' does not exist; check `bbox_file`"):
+    with pytest.raises(FileNotFoundError, match=r"absent\.json' \(`bbox_file` under `data_root`\) does not"):
         build(tmp_path, bbox_file='absent.json', test_mode=True)
     (tmp_path / 'boxes.json').write_text('[')
     with pytest.raises(ValueError, match=r'boxes\.json: no valid JSON at line 1'):

@@ -190,7 +190,7 @@ def test_wrong_files(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'absent\.json'):
         convert_mpii(folder / 'absent.json', folder / 'images', folder / 'out')
     (folder / 'broken.json').write_text('[')
-    with pytest.raises(ValueError, match=r'broken\.json: no JSON'):
+    with pytest.raises(ValueError, match=r'broken\.json: no valid JSON'):
         read_mpii_json(folder / 'broken.json')
     assert not (folder / 'out').exists()
 

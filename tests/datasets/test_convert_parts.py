@@ -95,7 +95,7 @@ def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r'absent\.json'):
         convert_wholebody(tmp_path / 'absent.json', tmp_path / 'out')
     (tmp_path / 'broken.json').write_text('{')
-    with pytest.raises(ValueError, match=r'broken\.json: no JSON'):
+    with pytest.raises(ValueError, match=r'broken\.json: no valid JSON'):
         convert_halpe(tmp_path / 'broken.json', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
     with pytest.raises(FileExistsError, match='exists already'):

@@ -203,6 +203,7 @@ def test_a_mosaic_of_four(seed: int) -> None:
     for i, image in enumerate(images):
         image['img'][:] = 20 + 10 * i
         image['img'][5:30, 5:25] = 150 + 20 * i
+        image['gt_semantic_seg'] = image['masks'][0]
     first, *others = images
     first['rng'] = np.random.default_rng(seed)
     results = TRANSFORMS.build(dict(type='Mosaic', img_scale=(64, 48)))(dict(first, mix_results=others))
@@ -213,6 +214,10 @@ def test_a_mosaic_of_four(seed: int) -> None:
             np.testing.assert_allclose(extent(mask), bbox, atol=0.75)
             grey = float(np.median(results['img'][..., 0][mask > 0]))
             assert min(abs(grey - value) for value in (150, 170, 190, 210)) < 3
+    low, high = (results['warp_matrix'] @ (*corner, 1) for corner in ((5, 5), (25, 30)))
+    np.testing.assert_allclose(results['bboxes'][0, :2], np.maximum(low, 0), atol=1e-3, err_msg='where the first image lies')
+    assert (results['bboxes'][0, 2:] <= high + 1e-3).all()
+    assert 'gt_semantic_seg' not in results, 'which is of one image'
     greys = {int(v) for v in np.unique(results['img'][..., 0])}
     assert {114, 20, 30, 40, 50} <= greys, 'all four are seen, and a rest is filled'
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmpose_lite.datasets.converters.coco_style import check_new, coco_category
 from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures.coco_file import read_json
 
 # The parts of COCO-WholeBody in their order, and the number of points of each; together the 133 of the meta 'wholebody133'.
 WHOLEBODY_PARTS = {'keypoints': 17, 'foot_kpts': 6, 'face_kpts': 68, 'lefthand_kpts': 21, 'righthand_kpts': 21}
@@ -94,13 +95,8 @@ def _rewrite(
         overwrite: replace the file that is there.
     """
     annotations, path = Path(annotations), Path(out) / Path(annotations).name
-    if not annotations.is_file():
-        raise FileNotFoundError(f'the annotation file {str(annotations)!r} does not exist.')
     check_new([path], overwrite=overwrite)
-    try:
-        content = json.loads(annotations.read_bytes())
-    except ValueError as error:
-        raise ValueError(f'{annotations}: no JSON: {error}.') from error
+    content = read_json(annotations, given_as='`annotations`')
     people = content.get('annotations') if isinstance(content, dict) else None
     if not isinstance(people, list) or not any(required in annotation for annotation in people):
         raise ValueError(f'{annotations}: needs a list `annotations` of people with `{required}`.')

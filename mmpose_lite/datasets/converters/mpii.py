@@ -10,7 +10,6 @@ The rules of the published code (https://github.com/leoxiaobin/deep-high-resolut
 """
 
 # Letters: N people, K = 16 keypoints.
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +29,7 @@ from mmpose_lite.datasets.converters.coco_style import (
 )
 from mmpose_lite.datasets.converters.matlab import read_matlab
 from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures.coco_file import read_json
 
 NUM_JOINTS = 16
 PIXELS_PER_SCALE = 200.0
@@ -217,12 +217,7 @@ def _subset(people: MpiiPeople, mask: np.ndarray) -> MpiiPeople:
 
 
 def _json_list(path: str | Path) -> list[dict[str, Any]]:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'read_mpii_json: the file {str(path)!r} does not exist.')
-    try:
-        people = json.loads(Path(path).read_bytes())
-    except ValueError as error:
-        raise ValueError(f'{path}: no JSON: {error}.') from error
+    people = read_json(path, given_as='`annotations` or `val`')
     if not isinstance(people, list) or not people or not all(isinstance(person, dict) for person in people):
         raise ValueError(f'{path}: must be a list of people, as mpii_train.json is.')
     return people
