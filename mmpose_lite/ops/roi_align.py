@@ -35,7 +35,8 @@ def pyramid_roi_align(
 ) -> Tensor:
     """Return (R, C, h, w): of each box the mean of bilinear samples in each bin, from one level; differentiable in `feats`.
 
-    Source: He et al., Mask R-CNN, ICCV 2017, Sec. 3, arXiv:1703.06870. The same numbers as torchvision's roi_align.
+    Source: He et al., Mask R-CNN, ICCV 2017, Sec. 3, arXiv:1703.06870. The same numbers as torchvision's roi_align, but NaN for a
+    box that is not finite, so that the loss of a network that has diverged tells.
 
     Args:
         feats: maps (B, C, H, W) of L levels.
@@ -51,13 +52,16 @@ def pyramid_roi_align(
     if not len(rois):
         nothing = sum(feat[:, :, :0].sum() for feat in feats)  # keeps the maps in the graph
         return feats[0].new_zeros(0, C, h, w) + nothing
+    finite = rois.isfinite().all(dim=1)
+    rois = rois.where(finite[:, None], 0)
     table = torch.cat([feat.permute(0, 2, 3, 1).reshape(-1, C) for feat in feats])
     shapes = [(feat.shape[2], feat.shape[3]) for feat in feats]
     parts = [
         bilinear_taps(*part, shapes, scales, output_size, batch_size=B, sampling_ratio=sampling_ratio, aligned=aligned)
         for part in zip(rois.split(_BOXES_AT_ONCE), levels.split(_BOXES_AT_ONCE))
     ]
-    return _WeightedSums.apply(table, *_joined(parts)).view(len(rois), h, w, C).permute(0, 3, 1, 2)
+    pooled = _WeightedSums.apply(table, *_joined(parts)).view(len(rois), h, w, C).permute(0, 3, 1, 2)
+    return pooled if finite.all() else pooled.where(finite[:, None, None, None], torch.nan)
 
 
 def _joined(parts: Sequence[Taps]) -> Taps:

@@ -159,6 +159,18 @@ def test_each_stage_learns_from_the_boxes_that_the_one_before_has_moved(monkeypa
         assert not ({tuple(b) for b in sample.rois[sample.is_gt & sample.is_valid, 1:].tolist()} - objects)
 
 
+@pytest.mark.parametrize('layer', ['RoIAlign', 'RoIPool'])
+def test_a_cascade_that_has_diverged_says_so_by_its_loss(layer: str) -> None:
+    head = build(bbox_roi_extractor=extractor(2) | dict(roi_layer=dict(type=layer, output_size=2)))
+    nn.init.constant_(head.bbox_head[0].fc_reg.bias, torch.nan)
+    losses = head.loss(feats(), proposals(), batch())
+    assert losses['s0.loss_cls'].isfinite()
+    assert not losses['s0.loss_bbox'].isfinite()
+    with torch.no_grad():
+        found = [head.suppress(candidates) for candidates in head.eval().candidates(feats(), proposals(), batch())]
+    assert [len(of_image.boxes) for of_image in found] == [0, 0]
+
+
 def test_stages_are_weighted() -> None:
     torch.manual_seed(1)
     head = build()

@@ -53,6 +53,18 @@ def test_values_and_gradients(ratio: int, aligned: bool, size: tuple[int, int]) 
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
+def test_boxes_that_are_not_finite_are_seen_in_the_result() -> None:
+    feats, rois = [torch.randn(2, 5, *shape) for shape in SHAPES], boxes()
+    levels = torch.arange(len(rois)) % 2
+    fine = pyramid_roi_align(feats, rois, levels, SCALES, (2, 2))
+    wrong = rois.clone()
+    wrong[3, 1], wrong[5, 4] = torch.nan, torch.inf
+    found = pyramid_roi_align(feats, wrong, levels, SCALES, (2, 2))
+    others = torch.tensor([i not in (3, 5) for i in range(len(rois))])
+    torch.testing.assert_close(found[others], fine[others])
+    assert found[~others].isnan().all()
+
+
 def test_many_boxes_are_those_of_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     feats, rois = [torch.randn(2, 5, *shape, requires_grad=True) for shape in SHAPES], boxes()
     levels, weight = torch.arange(len(rois)) % 2, torch.randn(len(rois), 5, 3, 2)

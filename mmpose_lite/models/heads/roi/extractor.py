@@ -15,6 +15,8 @@ from mmpose_lite.registry import LAYERS, ROI_EXTRACTORS
 def map_roi_levels(rois: Tensor, num_levels: int, finest_scale: float) -> Tensor:
     """Return (R,) int64 levels: 0 below a side of 2 * `finest_scale` px (the square root of the area), then one more per double.
 
+    A box with a NaN, as a network that has diverged moves them, is on level 0.
+
     Source: Lin et al., Feature Pyramid Networks, CVPR 2017, Eq. 1, arXiv:1612.03144.
 
     Args:
@@ -23,7 +25,8 @@ def map_roi_levels(rois: Tensor, num_levels: int, finest_scale: float) -> Tensor
         finest_scale: px.
     """
     sides = (rois[:, 3:] - rois[:, 1:3]).clamp(min=0).prod(dim=1).sqrt()
-    return torch.floor(torch.log2(sides / finest_scale + 1e-6)).clamp(min=0, max=num_levels - 1).long()
+    levels = torch.floor(torch.log2(sides / finest_scale + 1e-6)).clamp(min=0, max=num_levels - 1)
+    return levels.nan_to_num(0).long()
 
 
 @ROI_EXTRACTORS.register_module()
