@@ -58,7 +58,7 @@ def test_train_evaluate_and_draw(num_keypoints, repo, tmp_path):
     metrics = json.loads((work / 'metrics.json').read_text())['metrics']
     assert set(metrics) == {'pck/PCK@0.2', 'pck/PCK@0.1'}
     assert all(0 <= value <= 1 for value in metrics.values())
-    picture = cv2.imread(str(work / 'predictions' / 'val_1.jpg'))
+    picture = cv2.imread(str(work / 'predictions' / 'val_000_1.jpg'))
     assert picture is not None
     assert picture.shape[1] > 2 * 90  # ground truth beside prediction
     weights = torch.load(work / 'epoch_1.pth', weights_only=True)['state_dict']

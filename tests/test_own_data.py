@@ -14,6 +14,7 @@ from mmpose_lite.engine.config import load_config
 from mmpose_lite.registry import DATASETS, METRICS, MODELS
 from mmpose_lite.structures import ClassMeta
 from tests.conftest import REPO
+from tests.voc_folder import write_voc
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -79,3 +80,18 @@ def test_objects(with_masks: bool, tmp_path: Path) -> None:
     assert dataset[0]['inputs'].shape[2] == 3
     assert METRICS.build(cfg.test_evaluator[0]).ann_file == tmp_path / 'instances_val.json'
     assert all(report.ok for report in check_config(cfg, ['train', 'val'], 'full').values())
+
+
+def test_objects_in_the_layout_of_voc(tmp_path: Path) -> None:
+    """What the page says in a sentence: a type and a list for each split, the metric, and what the best checkpoint follows."""
+    page = (REPO / 'docs' / 'detection.md').read_text()
+    dataset, metric = "dict(type='VOCDetectionDataset', ann_file='ImageSets/Main/train.txt')", "[dict(type='VOCMetric')]"
+    assert f'`dataset={dataset}`' in page
+    assert f'`val_evaluator = {metric}`' in page
+    write_voc(tmp_path).rename(tmp_path / 'ImageSets' / 'Main' / 'train.txt')
+    (tmp_path / 'meta.json').write_text('{"classes": ["dog", "cat"]}')
+    text = next(block.split('"""')[1] for block in blocks('detection.md', 'python') if '_base_' in block)
+    text += f'train_dataloader = dict(dataset={dataset})\nval_dataloader = train_dataloader\nval_evaluator = {metric}\n'
+    cfg = config(tmp_path, text, 'data/pets', 'data/pets/classes.json')
+    assert DATASETS.build(cfg.val_dataloader.dataset)[0]['inputs'].shape[2] == 3
+    assert METRICS.build(cfg.val_evaluator[0]).ann_file == tmp_path / 'ImageSets' / 'Main' / 'train.txt'

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import pytest
+from mmengine.structures import InstanceData
 
-from mmpose_lite.engine.hooks import LogHook
+from mmpose_lite.engine.hooks import DrawPredictionsHook, LogHook
 from mmpose_lite.engine.hooks.log import _append
+from mmpose_lite.structures import KeypointMeta, PoseDataSample
 from mmpose_lite.visualization.curves import read_log
 from tests import tiny
 from tests.conftest import REPO
@@ -142,10 +146,25 @@ def test_pictures(run: tuple[Path, str]) -> None:
     assert min(curves.shape[:2]) > 100
     pictures = sorted((run[0] / 'predictions').iterdir())
     assert len(pictures) == 2
-    assert all(re.fullmatch(r'val_\d+\.jpg', path.name) for path in pictures)
+    assert all(re.fullmatch(r'val_\d{3}_\d+\.jpg', path.name) for path in pictures)
     height, width = cv2.imread(str(pictures[0])).shape[:2]
     assert width >= 2 * 96  # two images of 96 x 64, and their titles
     assert height >= 64
+
+
+def test_images_of_one_name_in_two_folders_have_a_picture_each(tmp_path: Path) -> None:
+    hook = DrawPredictionsHook()
+    for folder in ('a', 'b'):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / '1.png'), np.zeros((40, 60, 3), np.uint8))
+        person = PoseDataSample(metainfo=dict(img_path=str(tmp_path / folder / '1.png')))
+        boxes = np.array([[5, 5, 30, 30]], np.float32)
+        person.pred_instances = InstanceData(keypoints=np.zeros((1, 14, 2)), keypoint_scores=np.ones((1, 14)), bboxes=boxes)
+        person.gt_instances = InstanceData()
+        hook.after_val_iter(None, 0, outputs=[person])
+    dataset = SimpleNamespace(metainfo=dict(keypoint_meta=KeypointMeta.load('lsp14')))
+    hook.after_val_epoch(SimpleNamespace(work_dir=tmp_path, val_dataloader=SimpleNamespace(dataset=dataset)))
+    assert sorted(path.name for path in (tmp_path / 'predictions').iterdir()) == ['val_000_1.jpg', 'val_001_1.jpg']
 
 
 def test_new_columns_reach_the_whole_table(tmp_path: Path) -> None:

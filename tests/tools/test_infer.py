@@ -101,7 +101,7 @@ def test_boxes_of_annotations_of_ones_own(project: Path) -> None:
     (entry,) = results(project)
     assert entry['category_id'] == 9
     assert infer(project, project / 'in', '--boxes', project / 'ann.json', '--box-category', 9, '--no-pictures') == 0
-    with pytest.warns(UserWarning, match=r'no box of the category 2'):
+    with pytest.warns(UserWarning, match=r'none of its 1 boxes has the `category_id` 2; they have \[9\]'):
         assert infer(project, project / 'in', '--boxes', project / 'ann.json', '--box-category', 2, '--no-pictures') == 0
     assert results(project) == []
 

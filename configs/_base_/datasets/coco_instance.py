@@ -1,4 +1,4 @@
-# The same with masks.
+# COCO 2017 objects with their masks.
 _base_ = './coco_detection.py'
 
 train_pipeline = [

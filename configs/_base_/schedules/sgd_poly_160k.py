@@ -1,4 +1,5 @@
-# The same for 160,000 iterations; U-Net has a total batch size of 16.
+# mmseg's schedule for U-Net on Cityscapes: 160,000 iterations of SGD at a total batch size of 16, the learning rate falling as
+# (1 - t)^0.9.
 max_iters = 160_000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=16_000)
 val_cfg = dict(type='ValLoop')

@@ -48,7 +48,7 @@ class DrawPredictionsHook(Hook):
         loader = runner.val_dataloader if split == 'val' else runner.test_dataloader
         meta = loader.dataset.metainfo['keypoint_meta']
         folder = Path(runner.work_dir) / 'predictions'
-        for path, people in self._people.items():
+        for number, (path, people) in enumerate(self._people.items()):
             image = cv2.imread(path)
             if image is None:
                 continue
@@ -65,5 +65,7 @@ class DrawPredictionsHook(Hook):
                 visible = np.concatenate([np.asarray(t.keypoints_visible) for t in truths])
                 pictures.insert(0, draw_poses(image, keypoints, visible, meta=meta))
                 titles.insert(0, 'ground truth')
-            cv2.imwrite(str(folder / f'{split}_{Path(path).stem}.jpg'), draw_side_by_side(pictures, titles))
+            # The number keeps images of one name in several folders apart.
+            name = f'{split}_{number:03d}_{Path(path).stem}.jpg'
+            cv2.imwrite(str(folder / name), draw_side_by_side(pictures, titles))
         self._people.clear()
