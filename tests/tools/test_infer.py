@@ -172,7 +172,7 @@ def test_an_unreadable_file_does_not_stop_the_others(project: Path, capsys: pyte
     ('args', 'message'),
     [
         (['gone.png'], 'gone.png does not exist'),
-        (['in', '--boxes', 'gone.json'], 'no file gone.json'),
+        (['in', '--boxes', 'gone.json'], "the file 'gone.json' (`boxes`) does not exist"),
         (['in', '--boxes', 'other.json'], 'has boxes for none of the 1 inputs, such as a.png'),
         (['in', '--out', 'in'], 'would overwrite its source'),
         (['in', '--cfg-options', 'modle.x=1'], 'did you mean model'),
