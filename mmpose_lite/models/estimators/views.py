@@ -83,8 +83,8 @@ class Look(NamedTuple):
 def views(inputs: Tensor, data_samples: SampleBatch, wanted: ViewOptions) -> Iterator[View]:
     """Yield for each scale the inputs at that size, and for a flip test their mirror image.
 
-    Sizes are rounded to multiples of `SIZE_FACTOR`. In the metainfo, `img_shape` is the part that can hold objects: of a mirrored
-    input all of its width, since what was filled up lies at the left.
+    Sizes are rounded to multiples of `SIZE_FACTOR`. An image is mirrored within its `img_shape`: what was filled up stays at the
+    right, where networks are shown it in training.
 
     Args:
         inputs: (B, 3, H, W) normalised.
@@ -92,33 +92,44 @@ def views(inputs: Tensor, data_samples: SampleBatch, wanted: ViewOptions) -> Ite
         wanted: see there.
     """
     H, W = inputs.shape[2:]
+    versions = [(inputs, data_samples.metainfo)]
+    if wanted.flip_test:
+        versions.append((_mirrored_inputs(inputs, data_samples.metainfo), [_mirrored_metainfo(m) for m in data_samples.metainfo]))
     for scale, valid_range in zip(wanted.scales, wanted.valid_ranges):
         new_H, new_W = (max(round(side * scale / SIZE_FACTOR), 1) * SIZE_FACTOR for side in (H, W)) if scale != 1 else (H, W)
-        scaled = inputs
-        if (new_H, new_W) != (H, W):
-            scaled = functional.interpolate(inputs, size=(new_H, new_W), mode='bilinear', align_corners=False)
-        for mirrored in (False, True) if wanted.flip_test else (False,):
-            metainfo = [_metainfo(m, (new_H / H, new_W / W), new_W if mirrored else None) for m in data_samples.metainfo]
-            samples = SampleBatch({}, [0] * len(metainfo), metainfo)
-            yield View(scaled.flip(-1) if mirrored else scaled, samples, mirrored, valid_range)
+        for mirrored, (scaled, metainfo) in enumerate(versions):
+            if (new_H, new_W) != (H, W):
+                scaled = functional.interpolate(scaled, size=(new_H, new_W), mode='bilinear', align_corners=False)
+                metainfo = [_scaled_metainfo(m, (new_H / H, new_W / W)) for m in metainfo]
+            yield View(scaled, SampleBatch({}, [0] * len(metainfo), metainfo), bool(mirrored), valid_range)
 
 
-def _metainfo(metainfo: dict, factors: tuple[float, float], mirrored_width: int | None) -> dict:
-    """Return the metainfo of an image in an input that is larger by (y, x) factors, and mirrored if its width is given."""
+def _mirrored_inputs(inputs: Tensor, metainfo: Sequence[dict]) -> Tensor:
+    mirrored = inputs.clone()
+    for image, of_image in zip(mirrored, metainfo):
+        content = image[..., : of_image['img_shape'][1]]
+        content.copy_(content.flip(-1))
+    return mirrored
+
+
+def _mirrored_metainfo(metainfo: dict) -> dict:
+    matrix = np.array(metainfo['warp_matrix'], dtype=np.float64)
+    matrix[0] = [0, 0, metainfo['img_shape'][1]] - matrix[0]
+    return {**metainfo, 'warp_matrix': matrix.tolist()}
+
+
+def _scaled_metainfo(metainfo: dict, factors: tuple[float, float]) -> dict:
+    """Return the metainfo of an image in an input that is larger by (y, x) factors."""
     factor_y, factor_x = factors
     h, w = metainfo['img_shape'][0] * factor_y, metainfo['img_shape'][1] * factor_x
     matrix = np.asarray(metainfo['warp_matrix'], dtype=np.float64) * [[factor_x], [factor_y]]
-    if mirrored_width is not None:
-        w = mirrored_width
-        matrix[0] = [0, 0, mirrored_width] - matrix[0]
     return {**metainfo, 'img_shape': (h, w), 'warp_matrix': matrix.tolist()}
 
 
 def joined(looks: Sequence[Look], data_samples: SampleBatch) -> list[Found]:
     """Return what all looks have found in each image, px of the image, cut at its border.
 
-    Minus infinity is the score of what is not in the range of its view, or of which nothing lies in the image: a mirrored input
-    has its padding at the left, and boxes are found on padding.
+    Minus infinity is the score of what is not in the range of its view, or of which nothing lies in the image.
 
     Args:
         looks: at the views of the same inputs.
