@@ -15,6 +15,7 @@ from mmpose_lite.engine.config_text import ReadableConfig
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import (
     DATASETS,
+    HOOKS,
     LOOPS,
     METRICS,
     MODELS,
@@ -74,25 +75,32 @@ RUNNER_KEYS = (
     'visualizer',
     'work_dir',
 )
-SECTIONS = (  # those that are dicts
-    'auto_scale_lr',
-    'default_hooks',
-    'env_cfg',
-    'log_processor',
-    'model',
-    'model_wrapper_cfg',
-    'optim_wrapper',
-    'randomness',
-    'test_cfg',
-    'test_dataloader',
-    'train_cfg',
-    'train_dataloader',
-    'val_cfg',
-    'val_dataloader',
-    'visualizer',
+KINDS = (  # (keys, what their values must be, in types and in words)
+    (
+        (
+            'auto_scale_lr',
+            'default_hooks',
+            'env_cfg',
+            'log_processor',
+            'model',
+            'model_wrapper_cfg',
+            'optim_wrapper',
+            'randomness',
+            'test_cfg',
+            'test_dataloader',
+            'train_cfg',
+            'train_dataloader',
+            'val_cfg',
+            'val_dataloader',
+            'visualizer',
+        ),
+        Mapping,
+        'a dict',
+    ),
+    (('load_from', 'work_dir'), str, 'a text'),
+    (('custom_hooks',), (list, tuple), 'a list'),
+    (('param_scheduler',), (list, tuple, Mapping), 'a list, or a dict'),
 )
-
-
 # The keys of sections that no class reads, whose argument a misspelt one would be.
 SECTION_KEYS = {
     'auto_scale_lr': ('enable', 'base_batch_size'),
@@ -121,7 +129,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None, 
 
     Raises:
         ConfigError: the file, a base or a module is missing or faulty, a name in it is nearly a key, an option names a key that
-            nothing reads, a section is no dict, or crops and codec do not fit together.
+            nothing reads, a value is of another kind than its key, or crops and codec do not fit together.
     """
     path = Path(path)
     if not path.is_file():
@@ -142,7 +150,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None, 
         cfg.merge_from_dict(options)
     except Exception as error:
         raise ConfigError(f'--cfg-options do not fit {str(path)!r}: {error}') from error
-    _check_sections(cfg)
+    _check_kinds(cfg)
     beside = [str(file.path.parent) for file in files if 'custom_imports' in file.names]
     for folder in (*beside, str(path.resolve().parent), os.getcwd()):
         if folder not in sys.path:
@@ -195,10 +203,15 @@ def _check_options(
             )
 
 
-def _check_sections(cfg: Config) -> None:
-    for key in SECTIONS:
-        if not isinstance(cfg.get(key) or {}, Mapping):
-            raise ConfigError(f'config key `{key}`: must be a dict, got {cfg[key]!r}.')
+def _check_kinds(cfg: Config) -> None:
+    for keys, kind, words in KINDS:
+        for key in keys:
+            if cfg.get(key) is not None and not isinstance(cfg[key], kind):
+                raise ConfigError(f'config key `{key}`: must be {words}, got {cfg[key]!r}.')
+    if cfg.get('resume') not in (None, True, False, 'auto'):
+        raise ConfigError(
+            f"config key `resume`: must be True, False or 'auto', got {cfg.resume!r}; a checkpoint is named by `load_from`."
+        )
     for key, known in SECTION_KEYS.items():
         _check_keys(cfg.get(key) or {}, known, key)
 
@@ -239,13 +252,19 @@ def metric_configs(evaluator: Any) -> list[Any]:
     return list(evaluator) if isinstance(evaluator, list | tuple) else [evaluator]
 
 
+def hook_configs(cfg: Config) -> dict[str, Any]:
+    """Return the configs of the hooks by their keys; None for one that is left out."""
+    hooks = {f'default_hooks.{name}': hook for name, hook in (cfg.get('default_hooks') or {}).items()}
+    return hooks | {f'custom_hooks[{number}]': hook for number, hook in enumerate(cfg.get('custom_hooks') or ())}
+
+
 def check_host_parts(cfg: Config) -> None:
     """Look up the parts that mmengine builds, whose errors name neither the key nor what was meant.
 
     Raises:
         UnknownTypeError: a name is not registered.
         ArgumentError: an argument is unknown or missing.
-        ConfigError: `paramwise_cfg` has a key that mmengine's constructor does not read.
+        ConfigError: a hook has no `type`, or `paramwise_cfg` a key that mmengine's constructor does not read.
     """
 
     def check(registry: Registry, part: Any, path: str, *given: str) -> None:
@@ -271,6 +290,10 @@ def check_host_parts(cfg: Config) -> None:
     check(VISUALIZERS, visualizer, 'visualizer')
     for number, backend in enumerate(visualizer.get('vis_backends') or []):
         check(VISBACKENDS, backend, f'visualizer.vis_backends[{number}]', 'save_dir')
+    for where, hook in hook_configs(cfg).items():
+        if hook is not None and not (isinstance(hook, Mapping) and 'type' in hook):
+            raise ConfigError(f'config key `{where}`: a hook is a dict with the key `type`, or None, got {hook!r}.')
+        check(HOOKS, hook and {key: value for key, value in hook.items() if key != 'priority'}, where)
 
 
 def hand_down(cfg: Config) -> None:
@@ -384,9 +407,7 @@ def _steps(cfg: Config) -> Iterator[tuple[str, Any]]:
             for where, part in _parts(cfg[f'{split}_dataloader'], f'{split}_dataloader'):
                 if 'pipeline' in part:
                     pipelines[f'{where}.pipeline'] = part['pipeline']
-    hooks = {f'custom_hooks[{number}]': hook for number, hook in enumerate(cfg.get('custom_hooks') or ())}
-    hooks |= {f'default_hooks.{name}': hook for name, hook in (cfg.get('default_hooks') or {}).items()}
-    for where, hook in hooks.items():
+    for where, hook in hook_configs(cfg).items():
         if isinstance(hook, Mapping):
             pipelines[f'{where}.switch_pipeline'] = hook.get('switch_pipeline')
     for where, steps in pipelines.items():

@@ -30,7 +30,7 @@ from mmpose_lite.checkpoints.reading import load_checkpoint_file
 from mmpose_lite.checkpoints.weights import extract_state_dict, load_state
 from mmpose_lite.checkpoints.writing import save_checkpoint_atomic
 from mmpose_lite.datasets.collate import build_collate, init_worker
-from mmpose_lite.engine.config import metric_configs
+from mmpose_lite.engine.config import hook_configs, metric_configs
 from mmpose_lite.engine.evaluator import Evaluator
 from mmpose_lite.engine.hooks.monitor import MonitorHook
 from mmpose_lite.engine.hooks.progress import ProgressHook
@@ -239,10 +239,9 @@ class Runner(MMEngineRunner):
     def register_hook(self, hook: Hook | Mapping[str, Any], priority: Any = None) -> None:
         """Build a hook and put it in its place; `priority` may stand in its config."""
         if isinstance(hook, Mapping):
+            where = next((path for path, cfg in hook_configs(self.cfg).items() if cfg == hook), 'hook')
             priority = hook.get('priority', priority)
-            hook = {key: value for key, value in hook.items() if key != 'priority'}
-        if not isinstance(hook, Hook):
-            hook = self._build(HOOKS, hook, f'hook {hook.get("type")}' if isinstance(hook, dict) else 'hook')
+            hook = self._build(HOOKS, {key: value for key, value in hook.items() if key != 'priority'}, where)
         super().register_hook(hook, priority)
 
     def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> Any:

@@ -277,10 +277,21 @@ def test_misspelt_keys(tmp_path: Path, name: str, key: str) -> None:
         load_config(path)
 
 
-@pytest.mark.parametrize('key', ['env_cfg', 'model', 'randomness', 'train_dataloader', 'log_processor', 'visualizer'])
-def test_sections_that_are_no_dicts(tmp_path: Path, key: str) -> None:
-    with pytest.raises(ConfigError, match=f'^config key `{key}`: must be a dict, got 5'):
-        load_config(write(tmp_path, 'num_epochs = 3'), {key: 5})
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        *((key, 5, 'must be a dict, got 5') for key in ('env_cfg', 'model', 'train_dataloader', 'log_processor', 'visualizer')),
+        ('auto_scale_lr', [], r'must be a dict, got \[\]'),
+        ('work_dir', 20240101, 'must be a text, got 20240101'),
+        ('load_from', 5, 'must be a text, got 5'),
+        ('custom_hooks', 'x', "must be a list, got 'x'"),
+        ('param_scheduler', 5, 'must be a list, or a dict, got 5'),
+        ('resume', 'a.pth', "must be True, False or 'auto', got 'a.pth'; a checkpoint is named by `load_from`"),
+    ],
+)
+def test_values_of_another_kind(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=f'^config key `{key}`: {message}'):
+        load_config(write(tmp_path, 'num_epochs = 3'), {key: value})
 
 
 def test_options_that_the_runner_reads_need_not_be_in_the_file(tmp_path: Path) -> None:

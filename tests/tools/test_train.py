@@ -84,7 +84,19 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
             ('CONFIG', '--cfg-options', 'model=5'),
             'config key `model`: must be a dict, got 5',
         ),
-        (('CONFIG', '--cfg-options', 'default_hooks.logger=no'), 'hook: a part is configured by a dict with the key `type`'),
+        (('CONFIG', '--cfg-options', 'default_hooks.logger=no'), '`default_hooks.logger`: a hook is a dict with the key'),
+        (
+            ('CONFIG', '--cfg-options', 'default_hooks.chekpoint.interval=3'),
+            'config key `default_hooks.chekpoint`: a hook is a dict',
+        ),
+        (
+            ('CONFIG', '--cfg-options', 'default_hooks.checkpoint.interval=0'),
+            'config key `default_hooks.checkpoint`: CheckpointHook: `in',
+        ),
+        (
+            ('CONFIG', '--cfg-options', "custom_hooks=[dict(type='EarlyStoppingHook',monitr='x')]"),
+            '`custom_hooks[0]`: EarlyStoppingHook has no',
+        ),
         (('CONFIG', '--cfg-options', 'model.head.in_channels=many'), 'HeatmapHead: `in_channels` must be an integer'),
         (
             ('CONFIG', '--cfg-options', 'train_cfg.max_epochs=1.5'),
@@ -122,7 +134,10 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
             ('CONFIG', '--cfg-options', 'optim_wrapper.paramwise_cfg.norm_decay=0'),
             'config key `optim_wrapper.paramwise_cfg`: nothing reads the key `norm_decay`; did you mean `norm_decay_mult`',
         ),
-        (('CONFIG', '--cfg-options', 'default_hooks.timer.type=IterTimeHook'), '`IterTimeHook`; nearest names: `IterTimerHook`'),
+        (
+            ('CONFIG', '--cfg-options', 'default_hooks.timer.type=IterTimeHook'),
+            'config key `default_hooks.timer`: no hook is called `IterTimeHook`; nearest names: `IterTimerHook`',
+        ),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else None,
 )
