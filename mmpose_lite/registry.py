@@ -122,14 +122,8 @@ def build_from_cfg(cfg: Any, registry: 'Registry', defaults: Mapping[str, Any] |
         UnknownTypeError: `type` is not registered (a KeyError).
         ArgumentError: `cfg` is no dict, or an argument is unknown, missing or of the wrong type (a TypeError).
     """
-    if not isinstance(cfg, Mapping):
-        raise ArgumentError(f'{registry.name}: a part is configured by a dict with the key `type`, got {cfg!r}.', cfg)
-    if 'type' not in cfg:
-        raise UnknownTypeError(f'a {registry.name} config needs the key `type`, got the keys {sorted(cfg)}.', cfg)
+    cls = registry.class_of(cfg)
     args = {key: value for key, value in cfg.items() if key not in ('type', '_scope_')}
-    cls = cfg['type']
-    if isinstance(cls, str):
-        cls = registry.find(cls, cfg)
     if defaults:
         try:
             parameters = inspect.signature(cls).parameters
@@ -167,10 +161,27 @@ class Registry(mmengine_registry.Registry):
         """Build a part; see `build_from_cfg`. `defaults` reach the class only where it takes them."""
         return build_from_cfg(cfg, self, defaults)
 
+    def class_of(self, cfg: Any) -> Callable:
+        """Return the class that a config names by its `type`.
+
+        Raises:
+            UnknownTypeError: `type` is not registered, or missing.
+            ArgumentError: `cfg` is no dict, or `type` neither a name nor a class.
+        """
+        if not isinstance(cfg, Mapping):
+            raise ArgumentError(f'{self.name}: a part is configured by a dict with the key `type`, got {cfg!r}.', cfg)
+        if 'type' not in cfg:
+            raise UnknownTypeError(f'a {self.name} config needs the key `type`, got the keys {sorted(cfg)}.', cfg)
+        if isinstance(cfg['type'], str):
+            return self.find(cfg['type'], cfg)
+        if not callable(cfg['type']):
+            raise ArgumentError(f'{self.name}: `type` must be a registered name or a class, got {cfg["type"]!r}.', cfg)
+        return cfg['type']
+
     def check(self, cfg: Mapping[str, Any], *, given: Sequence[str] = ()) -> None:
         """Raise what `build` raises for a wrong name or argument, without building; arguments in `given` come from elsewhere."""
+        cls = self.class_of(cfg)
         args = {key: value for key, value in cfg.items() if key not in ('type', '_scope_')}
-        cls = self.find(cfg['type'], cfg) if isinstance(cfg['type'], str) else cfg['type']
         parameters = inspect.signature(cls).parameters
         check_arguments(cls, args | {name: ... for name in given if name in parameters}, cfg)  # `...` fits every annotation
 

@@ -159,7 +159,7 @@ def _split_leaves(cfg: Config, split: str) -> list[tuple[Mapping[str, Any], str]
 
 
 def _class_of(dataset: Mapping[str, Any]) -> Any:
-    return DATASETS.find(dataset['type'], dataset) if isinstance(dataset['type'], str) else dataset['type']
+    return DATASETS.class_of(dataset)
 
 
 def _reads_coco(dataset: Mapping[str, Any]) -> bool:

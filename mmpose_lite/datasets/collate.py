@@ -95,9 +95,20 @@ def _filled_up(arrays: np.ndarray, shape: tuple[int, int], value: int) -> np.nda
 
 
 def build_collate(cfg: Mapping[str, Any] | None) -> Callable[[Sequence[dict[str, Any]]], dict[str, Any]]:
-    """Return what `collate_fn` of a loader's config names, with its arguments; None is `pose_collate`."""
-    args = dict(cfg or dict(type='pose_collate'))
-    return partial(FUNCTIONS.get(args.pop('type')), **args)
+    """Return what `collate_fn` of a loader's config names, with its arguments; None is `pose_collate`.
+
+    Raises:
+        ConfigError: there is no such function.
+    """
+    args = dict(type='pose_collate') if cfg is None else dict(cfg) if isinstance(cfg, Mapping) else dict(type=cfg)
+    name = args.pop('type', None)
+    function = FUNCTIONS.get(name) if isinstance(name, str) else None
+    if function is None:
+        ours = [known for known, value in FUNCTIONS.module_dict.items() if value.__module__ == __name__]
+        raise ConfigError(
+            f'`collate_fn` must be a dict whose `type` is a registered function, such as {", ".join(ours)}, got {cfg!r}.'
+        )
+    return partial(function, **args)
 
 
 def init_worker(worker: int) -> None:

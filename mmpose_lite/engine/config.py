@@ -4,7 +4,7 @@ import difflib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mmpose_lite.registry import (
     LOOPS,
     METRICS,
     MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
     OPTIMIZERS,
     PARAM_SCHEDULERS,
@@ -26,7 +27,6 @@ from mmpose_lite.registry import (
     VISUALIZERS,
     PathError,
     Registry,
-    UnknownTypeError,
 )
 
 SPLITS = ('train', 'val', 'test')
@@ -214,6 +214,12 @@ def _check_kinds(cfg: Config) -> None:
         )
     for key, known in SECTION_KEYS.items():
         _check_keys(cfg.get(key) or {}, known, key)
+    scaling = cfg.get('auto_scale_lr') or {}
+    if scaling.get('enable') and not (isinstance(scaling.get('base_batch_size'), int) and scaling['base_batch_size'] > 0):
+        raise ConfigError(
+            'config key `auto_scale_lr`: `base_batch_size` must be the batch size that the learning rate is meant for, got '
+            f'{scaling.get("base_batch_size")!r}.'
+        )
 
 
 def _check_keys(section: Mapping[str, Any], known: Sequence[str], path: str) -> None:
@@ -226,10 +232,7 @@ def _check_keys(section: Mapping[str, Any], known: Sequence[str], path: str) -> 
 
 def takes(registry: Registry, cfg: Mapping[str, Any], argument: str) -> bool:
     """Return whether the class that `cfg` names has such an argument."""
-    if 'type' not in cfg:
-        raise UnknownTypeError(f'a {registry.name} config needs the key `type`, got the keys {sorted(cfg)}.', cfg)
-    cls: Callable = registry.find(cfg['type'], cfg) if isinstance(cfg['type'], str) else cfg['type']
-    return argument in inspect.signature(cls).parameters
+    return argument in inspect.signature(registry.class_of(cfg)).parameters
 
 
 def _datasets(cfg: Any, where: str) -> Iterator[tuple[str, Any]]:
@@ -264,36 +267,49 @@ def check_host_parts(cfg: Config) -> None:
     Raises:
         UnknownTypeError: a name is not registered.
         ArgumentError: an argument is unknown or missing.
-        ConfigError: a hook has no `type`, or `paramwise_cfg` a key that mmengine's constructor does not read.
+        ConfigError: `paramwise_cfg` has a key that mmengine's constructor does not read.
     """
 
     def check(registry: Registry, part: Any, path: str, *given: str) -> None:
-        if isinstance(part, Mapping) and 'type' in part:
-            try:
-                registry.check(part, given=given)
-            except PathError as error:
-                error.prepend(path, part)
-                raise
+        try:
+            registry.check(part, given=given)
+        except PathError as error:
+            error.prepend(path, part)
+            raise
 
     for key in ('train_cfg', 'val_cfg', 'test_cfg'):
-        check(LOOPS, cfg.get(key), key, 'runner', 'dataloader', 'evaluator')
-    wrapper = cfg.get('optim_wrapper') or {}
-    built_elsewhere = ('constructor', 'paramwise_cfg')  # read by mmengine's constructor of wrappers
-    check(OPTIM_WRAPPERS, {k: v for k, v in wrapper.items() if k not in built_elsewhere}, 'optim_wrapper')
-    if wrapper.get('constructor') in (None, 'DefaultOptimWrapperConstructor'):
-        _check_keys(wrapper.get('paramwise_cfg') or {}, PARAMWISE_KEYS, 'optim_wrapper.paramwise_cfg')
-    check(OPTIMIZERS, wrapper.get('optimizer'), 'optim_wrapper.optimizer', 'params')
-    schedulers = cfg.get('param_scheduler') or []
-    for number, scheduler in enumerate(schedulers if isinstance(schedulers, list | tuple) else [schedulers]):
-        check(PARAM_SCHEDULERS, scheduler, f'param_scheduler[{number}]', 'optimizer')
-    visualizer = cfg.get('visualizer') or {}
-    check(VISUALIZERS, visualizer, 'visualizer')
-    for number, backend in enumerate(visualizer.get('vis_backends') or []):
-        check(VISBACKENDS, backend, f'visualizer.vis_backends[{number}]', 'save_dir')
+        if 'type' in (cfg.get(key) or {}):
+            check(LOOPS, cfg[key], key, 'runner', 'dataloader', 'evaluator')
+    if cfg.get('optim_wrapper') is not None:
+        wrapper = {'type': 'OptimWrapper', 'constructor': 'DefaultOptimWrapperConstructor', **cfg.optim_wrapper}
+        constructor, paramwise = wrapper.pop('constructor'), wrapper.pop('paramwise_cfg', None) or {}
+        is_plain = constructor == 'DefaultOptimWrapperConstructor'  # others may read other keys
+        if is_plain or 'type' in cfg.optim_wrapper:
+            check(OPTIM_WRAPPERS, wrapper, 'optim_wrapper')
+        if is_plain or 'optimizer' in wrapper:
+            check(OPTIMIZERS, wrapper.get('optimizer'), 'optim_wrapper.optimizer', 'params')
+        check(
+            OPTIM_WRAPPER_CONSTRUCTORS, {'type': constructor}, 'optim_wrapper.constructor', 'optim_wrapper_cfg', 'paramwise_cfg'
+        )
+        if not isinstance(paramwise, Mapping):
+            raise ConfigError(f'config key `optim_wrapper.paramwise_cfg`: must be a dict, got {paramwise!r}.')
+        if is_plain:
+            _check_keys(paramwise, PARAMWISE_KEYS, 'optim_wrapper.paramwise_cfg')
+    for where, scheduler in _numbered(cfg.get('param_scheduler'), 'param_scheduler'):
+        check(PARAM_SCHEDULERS, scheduler, where, 'optimizer')
+    if cfg.get('visualizer') is not None:
+        check(VISUALIZERS, {'type': 'Visualizer', **cfg.visualizer}, 'visualizer')
+        for where, backend in _numbered(cfg.visualizer.get('vis_backends'), 'visualizer.vis_backends'):
+            check(VISBACKENDS, backend, where, 'save_dir')
     for where, hook in hook_configs(cfg).items():
-        if hook is not None and not (isinstance(hook, Mapping) and 'type' in hook):
-            raise ConfigError(f'config key `{where}`: a hook is a dict with the key `type`, or None, got {hook!r}.')
-        check(HOOKS, hook and {key: value for key, value in hook.items() if key != 'priority'}, where)
+        if hook is not None:
+            check(HOOKS, {k: v for k, v in hook.items() if k != 'priority'} if isinstance(hook, Mapping) else hook, where)
+
+
+def _numbered(parts: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield the configs in a list, or the one that stands alone, each with its key."""
+    for number, part in enumerate(parts if isinstance(parts, list | tuple) else () if parts is None else (parts,)):
+        yield f'{path}[{number}]', part
 
 
 def hand_down(cfg: Config) -> None:

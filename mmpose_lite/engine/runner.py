@@ -106,14 +106,17 @@ class Runner(MMEngineRunner):
         if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
             raise ConfigError(f'config key `randomness.seed`: must be an integer from 0 to 2**32 - 1, got {seed!r}.')
         keep_freed_memory()
-        by_epoch = 'max_iters' not in (cfg.get('train_cfg') or {})
+        log_processor = {'by_epoch': 'max_iters' not in (cfg.get('train_cfg') or {}), **(cfg.get('log_processor') or {})}
+        with _naming('log_processor', log_processor, AssertionError):
+            check_arguments(LogProcessor, log_processor, log_processor)
+            log_processor = LogProcessor(**log_processor)
         return cls(
             model=cfg.model,
             work_dir=cfg.work_dir,
             resume=cfg.get('resume', False),
             launcher=cfg.get('launcher', 'none'),
             env_cfg=cfg.get('env_cfg') or {},
-            log_processor=LogProcessor(**{'by_epoch': by_epoch, **(cfg.get('log_processor') or {})}),
+            log_processor=log_processor,
             log_level=log_level,
             default_scope=SCOPE,
             randomness={'seed': seed, **(cfg.get('randomness') or {})},
@@ -177,11 +180,10 @@ class Runner(MMEngineRunner):
             sampler = None
         generator = torch.Generator()  # the loader's own: it must not move the global one, which a resumed run restores
         generator.manual_seed(seed or 0)
-        workers = cfg.setdefault('num_workers', 0)
-        cfg.setdefault('persistent_workers', workers > 0)
         cfg.setdefault('pin_memory', torch.cuda.is_available())
-        collate = build_collate(cfg.pop('collate_fn', None))
         with _naming(name, cfg, ValueError, TypeError):
+            collate = build_collate(cfg.pop('collate_fn', None))
+            cfg.setdefault('persistent_workers', cfg.setdefault('num_workers', 0) > 0)
             given = dict(sampler=sampler, worker_init_fn=init_worker, generator=generator, **cfg)
             check_arguments(DataLoader, dict(dataset=dataset, **given), cfg)
             loader = DataLoader(dataset, collate_fn=collate, **given)

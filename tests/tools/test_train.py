@@ -84,10 +84,10 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
             ('CONFIG', '--cfg-options', 'model=5'),
             'config key `model`: must be a dict, got 5',
         ),
-        (('CONFIG', '--cfg-options', 'default_hooks.logger=no'), '`default_hooks.logger`: a hook is a dict with the key'),
+        (('CONFIG', '--cfg-options', 'default_hooks.logger=no'), '`default_hooks.logger`: hook: a part is configured by a dict'),
         (
             ('CONFIG', '--cfg-options', 'default_hooks.chekpoint.interval=3'),
-            'config key `default_hooks.chekpoint`: a hook is a dict',
+            'config key `default_hooks.chekpoint`: a hook config needs the key `type`',
         ),
         (
             ('CONFIG', '--cfg-options', 'default_hooks.checkpoint.interval=0'),
@@ -123,6 +123,31 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
         (
             ('CONFIG', '--cfg-options', 'model.head.codec.sigma=big'),
             'config key `model.head.codec`: HeatmapCodec: ',
+        ),
+        (('CONFIG', '--cfg-options', 'train_dataloader.collate_fn=nose'), 'such as pose_collate, detection_collate, got'),
+        (('CONFIG', '--cfg-options', 'train_dataloader.num_workers=two'), 'config key `train_dataloader`: '),
+        (
+            ('CONFIG', '--cfg-options', 'optim_wrapper.optimizer=5'),
+            '`optim_wrapper.optimizer`: optimizer: a part is configured by',
+        ),
+        (('CONFIG', '--cfg-options', 'optim_wrapper.type=None'), '`type` must be a registered name or a class, got None'),
+        (
+            ('CONFIG', '--cfg-options', 'optim_wrapper.constructor=Foo'),
+            '`optim_wrapper.constructor`: no optimizer wrapper constructor',
+        ),
+        (('CONFIG', '--cfg-options', 'optim_wrapper.paramwise_cfg=5'), '`optim_wrapper.paramwise_cfg`: must be a dict, got 5'),
+        (
+            ('CONFIG', '--cfg-options', 'param_scheduler=[5]'),
+            '`param_scheduler[0]`: parameter scheduler: a part is configured by',
+        ),
+        (('CONFIG', '--cfg-options', 'visualizer.vis_backends=5'), '`visualizer.vis_backends[0]`: visualizer backend: a part is'),
+        (
+            ('CONFIG', '--cfg-options', 'log_processor.windw=3'),
+            'config key `log_processor`: LogProcessor has no argument `windw`',
+        ),
+        (
+            ('CONFIG', '--cfg-options', 'auto_scale_lr.enable=True'),
+            '`base_batch_size` must be the batch size that the learning rate',
         ),
         (('CONFIG', '--cfg-options', 'env_cfg.cudnn_benchmrk=True'), 'nothing reads the key `cudnn_benchmrk`; did you mean'),
         (
