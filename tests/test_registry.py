@@ -115,7 +115,7 @@ def test_every_kind_knows_its_parts() -> None:
 def test_a_config_may_name_mmengines_parts_and_ours_come_first() -> None:
     assert HOOKS.find('EMAHook') is mmengine.registry.HOOKS.get('EMAHook')
     assert 'EMAHook' in HOOKS.names()
-    assert DATASETS.find('ConcatDataset').__module__ == 'mmpose_lite.datasets.sampling'
+    assert DATASETS.find('ConcatDataset').__module__.startswith('mmpose_lite.')
     with pytest.raises(UnknownTypeError, match='no backbone is called `Linear`'):
         BACKBONES.find('Linear')  # stands alone
 
