@@ -86,8 +86,8 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
         ),
         (('CONFIG', '--cfg-options', 'default_hooks.logger=no'), '`default_hooks.logger`: hook: a part is configured by a dict'),
         (
-            ('CONFIG', '--cfg-options', 'default_hooks.chekpoint.interval=3'),
-            'config key `default_hooks.chekpoint`: a hook config needs the key `type`',
+            ('CONFIG', '--cfg-options', 'default_hooks.keeper.interval=3'),
+            'config key `default_hooks.keeper`: a hook config needs the key `type`',
         ),
         (
             ('CONFIG', '--cfg-options', 'default_hooks.checkpoint.interval=0'),
