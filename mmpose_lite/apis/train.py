@@ -1,6 +1,7 @@
 """Training and testing a config."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,14 @@ def _data_error(cfg: Config) -> DataError | ConfigError | None:
     for split, report in reports.items():
         if not report.ok:
             return DataError(f'the {split} data of {cfg.filename} has defects:\n{report.table()}')
-        if report.warnings:
-            codes = dict.fromkeys(finding.code for finding in report.warnings)
+        counts: Counter[str] = Counter()
+        for finding in report.warnings:
+            counts[finding.code] += getattr(finding, 'count', 1)  # of labels each finding is of one file
+        del counts['empty-image']  # costs time only
+        if counts:
+            some = ', '.join(f'{code} ({count})' for code, count in counts.items())
             print_log(
-                f'The {split} data may have defects: {", ".join(codes)}. tools/check_dataset.py says which and what to do.',
+                f'The {split} data may have defects: {some}. tools/check_dataset.py says which and what to do.',
                 'current',
                 logging.WARNING,
             )
