@@ -331,7 +331,9 @@ class CocoMetric(BaseMetric):
             rows.append(
                 ('category ids', examples(categories), examples(known_categories), f'unknown: {examples(unknown_categories)}')
             )
-            advice.append('let the dataset give each data sample the `category_id` of its annotation')
+            advice.append(
+                'let the dataset give each data sample the `category_id` of its annotation, or take fewer by `category_ids`'
+            )
         elif labelled and categories and not _common(categories, labelled_categories):
             rows.append(('labelled category ids', examples(categories), examples(labelled_categories), ''))
             advice.append('predict the categories that are labelled in `ann_file`')

@@ -137,6 +137,8 @@ class KeypointMeta:
                 raise FileNotFoundError(f'KeypointMeta: the file {str(path)!r} given as `meta` does not exist.')
             try:
                 content = json.loads(path.read_bytes())
+                if isinstance(content, Mapping) and 'annotations' in content:
+                    raise ValueError(f'KeypointMeta: this is a file of annotations. {_suggested(content)}')
                 return cls.from_dict({'name': path.stem, **content})
             except (TypeError, ValueError) as error:
                 raise ValueError(f'{path}: {error}') from error
@@ -145,6 +147,16 @@ class KeypointMeta:
         raise ValueError(
             f'KeypointMeta: `meta` must be one of {sorted(BUILTIN)}, a .json file or a dict, got {str(spec)!r}.{hint}'
         )
+
+
+def _suggested(content: Mapping[str, Any]) -> str:
+    """Return what a meta of a COCO-style file would be; its skeleton counts keypoints from 1."""
+    for category in content.get('categories') or ():
+        names, skeleton = category.get('keypoints'), category.get('skeleton') or ()
+        if names and all(1 <= end <= len(names) for limb in skeleton for end in limb):
+            limbs = [[names[end - 1] for end in limb] for limb in skeleton]
+            return f'Write a file of your own for `meta`: {json.dumps(dict(keypoints=names, limbs=limbs), ensure_ascii=False)}'
+    return 'Write a file of your own for `meta`, with the names of the `keypoints`, which its categories do not tell.'
 
 
 def _index(names: tuple[str, ...], value: str | int, what: str) -> int:

@@ -171,6 +171,21 @@ def test_a_side_without_its_other_stays_where_it_is_and_is_told(recwarn: pytest.
     assert not recwarn.list
 
 
+def test_a_file_of_annotations_is_no_meta_but_says_one(tmp_path: Path) -> None:
+    categories: list[dict] = [
+        dict(id=0, name='none'),
+        dict(id=1, keypoints=['nose', 'l_ear', 'r_ear'], skeleton=[[1, 2], [1, 3]]),
+    ]
+    (tmp_path / 'train.json').write_text(json.dumps(dict(images=[], annotations=[], categories=categories)))
+    with pytest.raises(ValueError, match=r'train\.json: KeypointMeta: this is a file of annotations\. Write .*: {') as caught:
+        KeypointMeta.load(tmp_path / 'train.json')
+    meta = KeypointMeta.load(json.loads('{' + str(caught.value).split('{', 1)[1]))
+    assert (meta.keypoints, meta.limbs, meta.swaps) == (('nose', 'l_ear', 'r_ear'), ((0, 1), (0, 2)), (0, 2, 1))
+    (tmp_path / 'train.json').write_text(json.dumps(dict(annotations=[], categories=categories[:1])))
+    with pytest.raises(ValueError, match='names of the `keypoints`, which its categories do not tell'):
+        KeypointMeta.load(tmp_path / 'train.json')
+
+
 def test_lower_body_and_marks_of_other_writers(tmp_path: Path) -> None:
     assert KeypointMeta.load(dict(keypoints=['Nose', 'Left Hip', 'Right Hip'])).lower_body == (1, 2)
     (tmp_path / 'fish.json').write_bytes(b'\xef\xbb\xbf{"keypoints": ["nose", "tail"]}')
