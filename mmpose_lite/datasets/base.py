@@ -17,10 +17,14 @@ class DrawnDataset(BaseDataset):
         ann_file: relative to `data_root`; '' for none.
         data_root: folder that `ann_file` and `data_prefix` are relative to.
         data_prefix: name -> folder.
+        folders: the names that `data_prefix` may have; it must have the first.
         constants: what every sample has before the transforms, beside what `load_data_list` gives it.
         indices: use the first so many samples, or the samples with these indices.
         pipeline: transforms, as configs or callables.
         test_mode: the data is for evaluation.
+
+    Raises:
+        ValueError: `data_prefix` has other names, or `indices` are no samples.
     """
 
     def __init__(
@@ -29,17 +33,33 @@ class DrawnDataset(BaseDataset):
         ann_file: str,
         data_root: str,
         data_prefix: Mapping[str, str],
+        folders: Sequence[str],
         constants: Mapping[str, Any],
         indices: int | Sequence[int] | None,
         pipeline: Sequence[Mapping[str, Any] | Callable],
         test_mode: bool,
     ) -> None:
+        if not isinstance(data_prefix, Mapping) or folders[0] not in data_prefix or set(data_prefix) - set(folders):
+            raise ValueError(
+                f'{type(self).__name__}: `data_prefix` must be a dict of folders: `{folders[0]}`, of the images'
+                f'{"".join(f", and perhaps `{name}`" for name in folders[1:])}, got {data_prefix!r}.'
+            )
         self._constants = dict(constants)
         steps = Pipeline(pipeline)
         super().__init__(
             ann_file=ann_file, data_root=data_root, data_prefix=dict(data_prefix), indices=indices, test_mode=test_mode
         )
         self.pipeline = steps  # mmengine's constructor has made a chain of its own
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Return all samples, of which mmengine's constructor then takes the `indices`."""
+        size, indices = len(self.data_list), self._indices
+        if not size:
+            raise ValueError(f'{type(self).__name__}: `load_data_list` must give a sample, got none.')
+        chosen = range(size)[:indices] if isinstance(indices, int | None) else indices
+        if not chosen or not all(-size <= index < size for index in chosen):
+            raise ValueError(f'{type(self).__name__}: `indices` must be some of its {size} samples, got {indices}.')
+        return self.data_list
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Return sample `index` before the transforms, without random numbers."""

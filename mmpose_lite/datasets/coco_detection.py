@@ -93,6 +93,7 @@ class CocoDetectionDataset(DrawnDataset):
             ann_file=ann_file,
             data_root=data_root,
             data_prefix=dict(img='images') if data_prefix is None else data_prefix,
+            folders=('img', 'seg'),
             constants=dict(class_meta=self.meta),
             indices=indices,
             pipeline=pipeline,

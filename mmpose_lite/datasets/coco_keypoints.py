@@ -109,6 +109,7 @@ class CocoKeypointDataset(DrawnDataset):
             ann_file=ann_file,
             data_root=data_root,
             data_prefix=dict(img='images') if data_prefix is None else data_prefix,
+            folders=('img',),
             constants=dict(flip_indices=self.meta.flip_indices, lower_body=lower),
             indices=indices,
             pipeline=pipeline,

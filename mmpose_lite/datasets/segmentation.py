@@ -52,6 +52,7 @@ class SegmentationBase(DrawnDataset):
             ann_file=ann_file,
             data_root=data_root,
             data_prefix=data_prefix,
+            folders=('img', 'seg_map'),
             constants=dict(class_meta=self.meta, label_table=self.label_table),
             indices=indices,
             pipeline=pipeline,

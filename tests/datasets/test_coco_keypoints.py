@@ -117,6 +117,20 @@ def test_a_part_of_the_samples(tmp_path: Path, indices: object, expected: list[i
     assert ids(build(tmp_path, [person(i, 1) for i in range(1, 5)], indices=indices)) == expected
 
 
+@pytest.mark.parametrize('indices', [0, [], [0, 4], [-5]])
+def test_indices_that_are_no_samples(tmp_path: Path, indices: object) -> None:
+    with pytest.raises(ValueError, match=r'CocoKeypointDataset: `indices` must be some of its 4 samples, got'):
+        build(tmp_path, [person(i, 1) for i in range(1, 5)], indices=indices)
+
+
+@pytest.mark.parametrize('prefix', ['images', dict(img_path='images'), dict(img='images', seg='masks'), {}])
+def test_folders_of_other_names(tmp_path: Path, prefix: object) -> None:
+    with pytest.raises(
+        ValueError, match=r'CocoKeypointDataset: `data_prefix` must be a dict of folders: `img`, of the images, got'
+    ):
+        build(tmp_path, [person(1, 1)], data_prefix=prefix)
+
+
 def test_negative_indices_and_iteration(tmp_path: Path) -> None:
     dataset = build(tmp_path, [person(1, 1), person(2, 1)])
     assert dataset[-1]['ann_id'] == 2
