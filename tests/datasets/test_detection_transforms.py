@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmpose_lite.datasets.collate import detection_collate
 from mmpose_lite.datasets.transforms.augment import flip_sample
 from mmpose_lite.datasets.transforms.detection import resize_sample
 from mmpose_lite.errors import ConfigError
@@ -15,6 +16,7 @@ from mmpose_lite.ops.masks import unpack_masks
 from mmpose_lite.registry import DATASETS, TRANSFORMS
 from tests.coco_folder import compressed_rle
 from tests.detection_folder import META, shape, shape_mask, write_shapes
+from tests.models import test_two_stage as two_stage
 
 SIZE = (60, 44)  # (w, h)
 BOXES = np.array([[5, 6, 25, 20], [30, 10, 54, 40], [0, 0, 60, 44]], np.float32)
@@ -172,7 +174,24 @@ def test_semantics_have_the_class_in_the_middle_of_a_cell() -> None:
 def test_an_image_without_annotations_packs_no_instances() -> None:
     packed = TRANSFORMS.build(dict(type='PackDetInputs'))(dict(img=np.zeros((4, 5, 3), np.uint8), ori_shape=(4, 5)))
     assert packed['instances'] == {}
-    assert packed['metainfo'] == dict(ori_shape=(4, 5), img_shape=(4, 5))
+    matrix = packed['metainfo'].pop('warp_matrix')
+    assert packed['metainfo'] == dict(ori_shape=(4, 5), img_shape=(4, 5), scale_factor=(1.0, 1.0))
+    np.testing.assert_array_equal(matrix, [[1, 0, 0], [0, 1, 0]])  # what is found needs one, also where no step moves the image
+
+
+def test_a_detector_finds_objects_in_images_of_their_own_size(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'a.png'), np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8))
+    results = dict(img_path=str(tmp_path / 'a.png'), img_id=1)
+    for step in ('LoadImage', 'PackDetInputs'):
+        results = TRANSFORMS.build(dict(type=step))(results)
+    model = two_stage.build().eval()
+    data = model.data_preprocessor(detection_collate([results]))
+    with torch.no_grad():
+        (found,) = model(data['inputs'], data['data_samples'], mode='predict')
+    boxes = found.pred_instances.bboxes
+    assert len(boxes) > 0
+    assert boxes.max() > 40  # the input is 64 px wide and high
+    assert (boxes <= [60, 50, 60, 50]).all()
 
 
 def test_semantics_from_files_and_from_objects(tmp_path: Path) -> None:

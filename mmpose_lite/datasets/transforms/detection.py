@@ -201,7 +201,8 @@ class PackDetInputs:
             instances = dict(bboxes_input=bboxes[kept], labels=results['labels'][kept], is_ignored=results['is_ignored'][kept])
             if 'masks' in results:
                 instances['masks'] = pack_masks(results['masks'][kept])
-        metainfo = {key: results[key] for key in self.meta_keys if key in results} | dict(img_shape=(h, w))
+        metainfo = dict(warp_matrix=np.eye(2, 3), scale_factor=(1.0, 1.0))  # unless a step has moved the image
+        metainfo |= {key: results[key] for key in self.meta_keys if key in results} | dict(img_shape=(h, w))
         maps: dict[str, np.ndarray] = {}
         if 'gt_semantic_seg' in results:
             stride = self.semantic_stride
