@@ -1,6 +1,6 @@
 # CenterNet on ResNet-18 with deformable convolutions in the neck, COCO; mmdet's centernet_r18-dcnv2_8xb16-crop512-140e_coco, with
-# the data and the schedule of this family in place of random crops and 140 epochs. (Published weights are tested on images of their
-# own size: without DetResize.)
+# the data and the schedule of this family in place of random crops and 140 epochs. (Published weights are tested on images of
+# their own size: without DetResize.)
 _base_ = [
     '../_base_/detection_runtime.py',
     '../_base_/datasets/coco_detection.py',
