@@ -36,7 +36,7 @@ def coco_objects(content: Mapping[str, Any], labels: Mapping[int, int], *, with_
     - Categories are the classes: the id of class k is k. Annotations of other categories are left out.
     - `area` absent: that of the mask where there is one and masks are compared, else of the box. `iscrowd` absent: 0.
     - What has `ignore` counts as crowd: COCOeval itself does not look at it. With masks, so does an object whose segmentation is
-      empty, by its box.
+      empty, by its box. Polygons of fewer than three corners, which COCO's code does not take, hold nothing.
     - `id` counts from 1: COCOeval takes an annotation of id 0 for no annotation.
 
     Args:
@@ -56,8 +56,11 @@ def coco_objects(content: Mapping[str, Any], labels: Mapping[int, int], *, with_
         ignored = bool(ann.get('iscrowd') or ann.get('ignore'))
         entry = dict(id=len(annotations) + 1, image_id=ann['image_id'], category_id=labels[ann['category_id']], bbox=[x, y, w, h])
         if with_masks:
-            entry['segmentation'] = ann.get('segmentation') or [[x, y, x + w, y, x + w, y + h, x, y + h]]
-            ignored |= not ann.get('segmentation')
+            segmentation = ann.get('segmentation')
+            if isinstance(segmentation, list):
+                segmentation = [polygon for polygon in segmentation if len(polygon) > 4]
+            entry['segmentation'] = segmentation or [[x, y, x + w, y, x + w, y + h, x, y + h]]
+            ignored |= not segmentation
             if 'segmentation' not in ann or None in sizes[ann['image_id']]:
                 raise ValueError(
                     f'annotation {ann.get("id")} (image {ann["image_id"]}) needs a `segmentation`, and its image `height` and '

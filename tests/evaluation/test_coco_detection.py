@@ -149,8 +149,10 @@ def test_what_is_to_be_ignored_is_no_mistake(also_found: bool, tmp_path: Path) -
     for flag in ('ignore', 'iscrowd'):
         write_shapes(tmp_path, [shape(1, 1, 'box', (0, 0, 20, 10)), shape(2, 1, 'box', (30, 20, 20, 20), **{flag: 1})])
         assert evaluate(build(tmp_path), [found(1, objects)])['coco/bbox_mAP'] == pytest.approx(1)
-    write_shapes(tmp_path, [shape(1, 1, 'box', (0, 0, 20, 10)), shape(2, 1, 'box', (30, 20, 20, 20), segmentation=[])])
-    assert evaluate(build(tmp_path, metric='segm'), [found(1, objects, masks=True)])['coco/segm_mAP'] == pytest.approx(1)
+    for nothing in ([], None, [[30, 20, 50, 40]], [[30, 20]]):  # a line and a point are no areas
+        write_shapes(tmp_path, [shape(1, 1, 'box', (0, 0, 20, 10)), shape(2, 1, 'box', (30, 20, 20, 20), segmentation=nothing)])
+        metric = build(tmp_path, metric='segm', backend='pycocotools')
+        assert evaluate(metric, [found(1, objects, masks=True)])['coco/segm_mAP'] == pytest.approx(1)
 
 
 def test_an_absent_area_is_that_of_the_mask_or_box(tmp_path: Path) -> None:
