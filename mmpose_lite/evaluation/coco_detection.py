@@ -17,7 +17,7 @@ from mmpose_lite.errors import MetricError
 from mmpose_lite.evaluation.coco_boxes import STAT_NAMES, DetectionScores, coco_detection_scores, coco_objects
 from mmpose_lite.evaluation.detections import check_detections, predicted_objects, tell_missed
 from mmpose_lite.evaluation.metas import meta_of
-from mmpose_lite.evaluation.report import text_table
+from mmpose_lite.evaluation.report import examples, mismatch, text_table
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import ClassMeta
 from mmpose_lite.structures.categories import labels_of_categories
@@ -153,6 +153,8 @@ class CocoDetectionMetric(BaseMetric):
             except ValueError as error:
                 raise MetricError(f'CocoDetectionMetric: {self.ann_file}: {error}') from error
             self._check_truth(results, truth)
+            if metric == 'segm':
+                self._check_sizes(results, truth)
             scores = coco_detection_scores(truth, found, iou_type=metric, num_classes=meta.num_classes, backend=self.backend)
             self.scores[metric] = scores
             self._log(metric, scores, truth, found, meta)
@@ -168,6 +170,19 @@ class CocoDetectionMetric(BaseMetric):
                 'compare with. Use `format_only=True` to write results only.'
             )
         tell_missed('CocoDetectionMetric', results, with_objects, self.ann_file)
+
+    def _check_sizes(self, results: Sequence[Mapping[str, Any]], truth: Mapping[str, list[dict]]) -> None:
+        """Raise MetricError where masks have another size (h, w) than their image in the file: COCOeval would match none."""
+        sizes = {image['id']: [image['height'], image['width']] for image in truth['images']}
+        wrong = [r for r in results if r['masks'] and list(r['masks'][0]['size']) != sizes[r['img_id']]]
+        if wrong:
+            ids = examples(r['img_id'] for r in wrong)
+            raise mismatch(
+                'CocoDetectionMetric: masks must have the sizes of the images in the file.',
+                [('size (h, w)', list(wrong[0]['masks'][0]['size']), sizes[wrong[0]['img_id']], f'image ids {ids}')],
+                reference=f'ann_file {self.ann_file}',
+                advice='correct `width` and `height` of the file, which tools/check_dataset.py compares with the images.',
+            )
 
     def _write(self, detections: Mapping[str, Sequence[Mapping[str, Any]]], category_of: Mapping[int, int]) -> None:
         for metric, found in detections.items():

@@ -236,6 +236,18 @@ def test_an_image_that_was_predicted_twice(tmp_path: Path) -> None:
         evaluate(build(tmp_path), [found(i, []) for i in (3, 1, 3)])
 
 
+def test_masks_of_another_size_than_the_file_says(tmp_path: Path) -> None:
+    """COCOeval compares none of them, and gives an AP of 0."""
+    path = write_shapes(tmp_path, [shape(1, 1, 'box', (0, 0, 20, 10), segmentation=[[0, 0, 20, 0, 20, 10, 0, 10]])])
+    sample = found(1, [('box', (0, 0, 20, 10), 0.9)], masks=True)
+    assert evaluate(build(tmp_path, metric='segm'), [sample, found(2, [], masks=True)])['coco/segm_mAP'] == pytest.approx(1)
+    content = json.loads(path.read_text())
+    content['images'][0]['height'] += 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(MetricError, match=r'(?s)sizes of the images.*\| \[44, 60\] +\| \[45, 60\] +\| image ids 1 '):
+        evaluate(build(tmp_path, metric='segm'), [sample])
+
+
 def test_a_network_that_finds_no_objects(tmp_path: Path) -> None:
     write_shapes(tmp_path)
     for sample, there in ((dict(img_id=3), r'\[\]'), (dict(img_id=3, pred_instances=dict(keypoints=0)), r"\['keypoints'\]")):
