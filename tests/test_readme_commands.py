@@ -10,8 +10,10 @@ A block is run as it stands. HTML comments directly above it, one per line and i
 Blocks in the languages `text` and `json` are for reading. Others than these and `bash` and `python` are refused.
 """
 
+import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -145,6 +147,29 @@ def test_links_between_the_pages_lead_somewhere() -> None:
             headings = re.findall(r'^#+ (.+)$', path.read_text(), re.MULTILINE) if anchor else []
             anchors = [re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-') for heading in headings]
             assert not anchor or anchor in anchors, f'{name} links to {target}#{anchor}'
+
+
+def test_no_command_is_a_wrong_call(capsys: pytest.CaptureFixture) -> None:
+    """Those of blocks that are not run, of tables and of sentences, too; configs and checkpoints need not exist."""
+    commands = {
+        (name, re.sub(r'"\$\([^)]*\)"', 'x.pth', command.replace('\\\n', ' ')))
+        for name, page in PAGES.items()
+        for command in re.findall(r'python tools/(\w+\.py (?:[^\n`|\\]|\\\n)+)', page)
+    }
+    parsers = {}
+    for name, command in sorted(commands):
+        tool, *words = shlex.split(command)
+        if tool not in parsers:
+            spec = importlib.util.spec_from_file_location(tool.removesuffix('.py'), REPO / 'tools' / tool)
+            parsers[tool] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(parsers[tool])
+        if '...' in words or '{' in command:
+            continue
+        try:
+            parsers[tool].parse_args(words)
+        except SystemExit:
+            pytest.fail(f'{name}: {command}: {capsys.readouterr().err}')
+    assert len(parsers) > 8
 
 
 def test_a_page_is_cut_into_blocks() -> None:
