@@ -30,12 +30,12 @@ class Evaluator(MMEngineEvaluator):
                 metric.compute_metrics = _returning_errors(metric.compute_metrics, f'{_ERROR}{number}')
 
     def names(self) -> list[str] | None:
-        """Return the names of the values that `evaluate` may give; None where a metric has no `result_names` that tell its own.
+        """Return the names of the values that `evaluate` may give; None where a metric does not tell its own.
 
         Raises:
             ConfigError: two metrics give values of one name.
         """
-        if not all(hasattr(metric, 'result_names') for metric in self.metrics):
+        if not all(_tells_its_names(type(metric)) for metric in self.metrics):
             return None
         names = [
             f'{metric.prefix}/{name}' if metric.prefix else name for metric in self.metrics for name in metric.result_names()
@@ -70,6 +70,12 @@ class Evaluator(MMEngineEvaluator):
             if _ERROR in name:
                 raise in_every_process(value)
         return values
+
+
+def _tells_its_names(cls: type) -> bool:
+    """Return whether `result_names` is as new as `compute_metrics`: a subclass may compute more than its base tells."""
+    defined = next((vars(base) for base in cls.__mro__ if {'result_names', 'compute_metrics'} & vars(base).keys()), {})
+    return 'result_names' in defined
 
 
 def check_followed(runner: Any, names: Iterable[str], what: str) -> None:

@@ -36,3 +36,12 @@ def test_a_metric_of_something_else_is_refused() -> None:
         ConfigError, match=r'IoUMetric: it measures classes, and the dataset has keypoints; .* CocoMetric, .*PCKAcc'
     ):
         Evaluator([IoUMetric()]).dataset_meta = POSES
+
+
+def test_a_metric_that_computes_more_than_its_base_tells_is_not_held_to_those_names() -> None:
+    class More(EPE):
+        def compute_metrics(self, results: list) -> dict[str, float]:
+            return super().compute_metrics(results) | dict(beauty=1.0)
+
+    assert Evaluator([EPE()]).names() == ['epe/EPE']
+    assert Evaluator([EPE(), More()]).names() is None
