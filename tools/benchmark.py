@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, output_file, run_command
+from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, output_file, run_command, whole_number
 
 if TYPE_CHECKING:
     from mmpose_lite.apis.benchmark import Report
@@ -16,23 +16,27 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
 
     data = commands.add_parser('data', help='training data: decoding alone, the whole pipeline, a loader with workers')
-    data.add_argument('config', help='config file')
-    data.add_argument('--num', type=_positive, default=512, metavar='N', help='samples (default: %(default)s)')
-    data.add_argument('--workers', type=int, default=0, metavar='N', help='also a loader with so many workers')
+    data.add_argument('config', help='config file, or its name')
+    data.add_argument('--num', type=whole_number(1), default=512, metavar='N', help='samples (default: %(default)s)')
+    data.add_argument('--workers', type=whole_number(0), default=0, metavar='N', help='also a loader with so many workers')
     add_cfg_options(data)
 
     train = commands.add_parser('train', help='training steps: forward, backward, optimiser, engine, waiting for data')
-    train.add_argument('--iterations', type=_positive, default=20, metavar='N', help='in a measurement (default: %(default)s)')
+    train.add_argument(
+        '--iterations', type=whole_number(1), default=20, metavar='N', help='in a measurement (default: %(default)s)'
+    )
     train.add_argument(
         '--profile', type=output_file, metavar='TRACE.json', help='also write a trace of the engine, and count waits for the GPU'
     )
 
     infer = commands.add_parser('infer', help='prediction with flip test: whole, network, decoding')
     infer.add_argument('--checkpoint', help='weights; without them those of the constructors are used')
-    infer.add_argument('--batch-size', type=_positive, nargs='+', default=[1, 32], metavar='N', help='(default: 1 32)')
-    infer.add_argument('--levels', type=_positive, nargs='+', default=[], metavar='N', help='UNet++: pruned to each of them')
+    infer.add_argument('--batch-size', type=whole_number(1), nargs='+', default=[1, 32], metavar='N', help='(default: 1 32)')
+    infer.add_argument(
+        '--levels', type=whole_number(1), nargs='+', default=[], metavar='N', help='UNet++: pruned to each of them'
+    )
     for parser_ in (train, infer):
-        parser_.add_argument('config', help='config file')
+        parser_.add_argument('config', help='config file, or its name')
         parser_.add_argument('--amp', action='store_true', help='mixed precision: bfloat16 autocast')
         comparisons = ('amp', 'channels-last', 'all', *(('slide',) if parser_ is infer else ()))
         parser_.add_argument('--compare', choices=comparisons, help='with and without it, in turns')
@@ -42,10 +46,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
     decode = commands.add_parser('decode', help='encoding and decoding of heatmaps, and of part affinity fields')
     decode.add_argument(
-        '--shape', type=_positive, nargs=4, default=[64, 17, 64, 48], metavar=('B', 'K', 'H', 'W'), help='(default: 64 17 64 48)'
+        '--shape',
+        type=whole_number(1),
+        nargs=4,
+        default=[64, 17, 64, 48],
+        metavar=('B', 'K', 'H', 'W'),
+        help='(default: 64 17 64 48)',
     )
     decode.add_argument(
-        '--people', type=_positive, nargs='+', default=[1, 5, 10, 20, 30], metavar='N', help='(default: 1 5 10 20 30)'
+        '--people', type=whole_number(1), nargs='+', default=[1, 5, 10, 20, 30], metavar='N', help='(default: 1 5 10 20 30)'
     )
     add_device(decode)
 
@@ -56,28 +65,27 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     nms.add_argument('--checkpoint', help='weights of the detector')
     add_cfg_options(nms)
-    nms.add_argument('--num', type=_positive, nargs='+', metavar='N', help='(default: 20 100 1000 poses, or 1000 4000 boxes)')
-    nms.add_argument('--keypoints', type=_positive, default=17, metavar='K', help='of a pose (default: %(default)s)')
+    nms.add_argument(
+        '--num', type=whole_number(1), nargs='+', metavar='N', help='(default: 20 100 1000 poses, or 1000 4000 boxes)'
+    )
+    nms.add_argument('--keypoints', type=whole_number(1), default=17, metavar='K', help='of a pose (default: %(default)s)')
     add_device(nms)
 
     evaluation = commands.add_parser('eval', help='OKS-AP of made-up people: pycocotools and faster-coco-eval')
-    evaluation.add_argument('--images', type=_positive, default=5000, metavar='N', help='(default: %(default)s, as COCO val2017)')
-    evaluation.add_argument('--people', type=_positive, default=11000, metavar='N', help='(default: %(default)s)')
+    evaluation.add_argument(
+        '--images', type=whole_number(1), default=5000, metavar='N', help='(default: %(default)s, as COCO val2017)'
+    )
+    evaluation.add_argument('--people', type=whole_number(1), default=11000, metavar='N', help='(default: %(default)s)')
 
     for command in commands.choices.values():
         command.add_argument(
-            '--repeats', type=_positive, default=5, metavar='N', help='of each measurement (default: %(default)s)'
+            '--repeats', type=whole_number(1), default=5, metavar='N', help='of each measurement (default: %(default)s)'
         )
-        command.add_argument('--threads', type=_positive, metavar='N', help='of torch in this process (default: its own choice)')
+        command.add_argument(
+            '--threads', type=whole_number(1), metavar='N', help='of torch in this process (default: its own choice)'
+        )
         command.add_argument('--out', type=output_file, metavar='FILE.json', help='also write the figures to this file')
     return parser.parse_args(argv)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be 1 or more, got {value}')
-    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

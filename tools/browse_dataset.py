@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmpose_lite.apis.cli import CallError, add_cfg_options, output_folder, run_command
+from mmpose_lite.apis.cli import CallError, add_cfg_options, output_folder, run_command, whole_number
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -12,7 +12,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('config', help='config file, or its name')
     parser.add_argument('--out', type=output_folder, required=True, metavar='DIR', help='folder for the pictures')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train', help='which data (default: %(default)s)')
-    parser.add_argument('--num', type=int, default=16, metavar='N', help='how many pictures (default: %(default)s)')
+    parser.add_argument('--num', type=whole_number(1), default=16, metavar='N', help='how many pictures (default: %(default)s)')
     parser.add_argument(
         '--mode',
         choices=('augmented', 'original'),
@@ -21,13 +21,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--heatmaps', action='store_true', help="beside each crop, the target heatmaps of the head's codec")
     parser.add_argument('--sheet', action='store_true', help='also write sheet.png with all the pictures')
-    parser.add_argument('--seed', type=int, default=0, help='of the choice and of the augmentation (default: %(default)s)')
+    parser.add_argument(
+        '--seed', type=whole_number(0), default=0, help='of the choice and of the augmentation (default: %(default)s)'
+    )
     add_cfg_options(parser)
     args = parser.parse_args(argv)
-    if args.num < 1:
-        parser.error(f'--num: must be 1 or more, got {args.num}')
-    if args.seed < 0:
-        parser.error(f'--seed: must be 0 or more, got {args.seed}')
     if args.heatmaps and args.mode == 'original':
         parser.error('--heatmaps: are made for crops; leave out --mode original')
     return args

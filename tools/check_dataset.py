@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mmpose_lite.apis.cli import add_cfg_options, output_file, run_command
+from mmpose_lite.apis.cli import add_cfg_options, output_file, run_command, whole_number
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -13,7 +13,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--split', choices=('train', 'val', 'test', 'all'), default='all', help='which data of the config (all)')
     parser.add_argument('--fast', action='store_true', help='do not decode the images; read the headers of some')
     parser.add_argument('--allow-warnings', action='store_true', help='exit with 0 when there are only warnings')
-    parser.add_argument('--max-ids', type=int, default=10, help='how many ids a finding lists (10)')
+    parser.add_argument('--max-ids', type=whole_number(1), default=10, help='how many ids a finding lists (10)')
     parser.add_argument('--json', type=output_file, metavar='OUT', help='also write the reports to this file')
     add_cfg_options(parser)
     return parser.parse_args(argv)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmpose_lite.apis.cli import CallError, output_folder, run_command
+from mmpose_lite.apis.cli import CallError, output_folder, run_command, whole_number
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -18,7 +18,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     lsp.add_argument(
         '--out', type=output_folder, required=True, help='folder for person_keypoints_train.json and person_keypoints_val.json'
     )
-    lsp.add_argument('--num-train', type=int, help='the first so many people are for training (default: four fifths)')
+    lsp.add_argument('--num-train', type=whole_number(1), help='the first so many people are for training (default: four fifths)')
 
     mpii = commands.add_parser('mpii', help='MPII Human Pose, from its .mat or from the JSON files of HRNet and mmpose')
     mpii.add_argument('--annotations', required=True, help='mpii_human_pose_v1_u12_1.mat, or mpii_train.json')

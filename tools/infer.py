@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, output_folder, run_command
+from mmpose_lite.apis.cli import CallError, add_cfg_options, add_device, choose_device, output_folder, run_command, whole_number
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -59,7 +59,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--batch-size',
-        type=int,
+        type=whole_number(1),
         help='people in a batch (default: 32); pictures for a bottom-up network (default: 8), a detector (4)',
     )
     parser.add_argument('--no-pictures', action='store_true', help='write results only')
@@ -68,8 +68,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.boxes and args.detector:
         parser.error('--detector: finds the boxes; leave out --boxes')
-    if args.batch_size is not None and args.batch_size < 1:
-        parser.error(f'--batch-size: must be 1 or more, got {args.batch_size}')
     return args
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmpose_lite.apis.cli import add_cfg_options, add_device, add_launcher, launched, run_command
+from mmpose_lite.apis.cli import add_cfg_options, add_device, add_launcher, launched, run_command, whole_number
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -18,7 +18,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--amp', action='store_true', help='train and evaluate in mixed precision: bfloat16 autocast, on GPUs and CPUs'
     )
-    parser.add_argument('--seed', type=int, help='of initial weights, order and augmentation')
+    parser.add_argument('--seed', type=whole_number(0), help='of initial weights, order and augmentation')
     add_device(parser)
     add_launcher(parser)
     add_cfg_options(parser)

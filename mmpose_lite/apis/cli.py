@@ -3,6 +3,7 @@
 import argparse
 import ast
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -59,6 +60,17 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
         metavar='K=V',
         help='change values of the config, for example data_root=/data/coco train_cfg.max_epochs=5',
     )
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return what makes a number of an argument, or has argparse tell that it must be `least` or more."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r'[+-]?\d+', text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f'must be a whole number, {least} or more, got {text}')
+        return int(text)
+
+    return parse
 
 
 def output_folder(text: str) -> str:
@@ -126,6 +138,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         from mmpose_lite.registry import PathError
 
         expected = isinstance(error, ConfigError | PathError | RunError | OSError)  # OSError: files, disks, networks
+        expected = expected or _is_out_of_memory(error)
         shared = getattr(error, 'in_every_process', False)
         if not expected and not shared:
             raise
@@ -140,9 +153,16 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         return code
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether a GPU had too little memory; CPUs end the process instead."""
+    return 'torch' in sys.modules and isinstance(error, sys.modules['torch'].cuda.OutOfMemoryError)
+
+
 def _text(error: Exception) -> str:
     """Return the message; of an error in a data worker without the traceback that torch writes into it."""
     text = str(error)
+    if _is_out_of_memory(error):
+        return f'{text}\nA smaller batch (`train_dataloader.batch_size`, --batch-size), smaller inputs or --amp take less.'
     return text.rpartition(f'{type(error).__name__}: ')[2].rstrip() if text.startswith('Caught ') else text
 
 
@@ -154,7 +174,7 @@ def _end_process(code: int) -> None:
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Add `--gpus` and `--launcher`."""
-    parser.add_argument('--gpus', type=int, default=1, metavar='N', help='processes on this machine, one per GPU')
+    parser.add_argument('--gpus', type=whole_number(1), default=1, metavar='N', help='processes on this machine, one per GPU')
     parser.add_argument(
         '--launcher',
         choices=('none', 'pytorch', 'slurm', 'mpi'),
@@ -171,8 +191,6 @@ def launched(args: argparse.Namespace, script: str, argv: Sequence[str] | None) 
     Raises:
         CallError: more GPUs are asked for than there are, or the environment does not fit `--launcher`.
     """
-    if args.gpus < 1:
-        raise CallError(f'--gpus must be 1 or more, got {args.gpus}.')
     device = choose_device(args.device)
     if args.launcher == 'none' and args.gpus > 1:
         if device == 'cpu' and args.device != 'cpu':

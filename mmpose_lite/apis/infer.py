@@ -79,7 +79,8 @@ def init_model(
         error.prepend('model', cfg.model)
         raise
     if checkpoint is not None:
-        weights = extract_state_dict(load_checkpoint_file(find_checkpoint(checkpoint), trust=trust))
+        content = load_checkpoint_file(find_checkpoint(checkpoint), trust=trust)
+        weights = extract_state_dict(content, revise_keys=cfg.get('load_revise_keys') or ())
         conversion = convert_to_fit(weights, model.state_dict().keys())
         report = load_state(model, conversion.state_dict, min_match=1.0)
         print_log(f'{checkpoint}: {report.line()}{conversion.note}', logger='current')

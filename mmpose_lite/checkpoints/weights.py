@@ -193,10 +193,10 @@ def _hint(ours: set[str], state_dict: Mapping[str, Tensor]) -> str:
     trials = []
     for prefix in sorted({_part(name) + '.' for name in theirs}):
         count = len(ours & {name.removeprefix(prefix) for name in theirs})
-        trials.append((count, f'without the prefix `{prefix}`: revise_keys=[({"^" + re.escape(prefix)!r}, {""!r})]'))
+        trials.append((count, f'without the prefix `{prefix}`: load_revise_keys=[({"^" + re.escape(prefix)!r}, {""!r})]'))
     for prefix in sorted({_part(name) + '.' for name in ours}):
         count = len(ours & {prefix + name for name in theirs})
-        trials.append((count, f'with the prefix `{prefix}`: revise_keys=[({"^"!r}, {prefix!r})]'))
+        trials.append((count, f'with the prefix `{prefix}`: load_revise_keys=[({"^"!r}, {prefix!r})]'))
     count, text = max(trials, default=(0, ''), key=lambda trial: trial[0])
     return f'{count} names instead of {matched} match {text}' if count > matched else ''
 

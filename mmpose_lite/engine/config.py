@@ -53,6 +53,7 @@ RUNNER_KEYS = (
     'launcher',
     'load_from',
     'load_min_match',
+    'load_revise_keys',
     'log_level',
     'log_processor',
     'meta',
@@ -98,7 +99,7 @@ KINDS = (  # (keys, what their values must be, in types and in words)
         'a dict',
     ),
     (('load_from', 'work_dir'), str, 'a text'),
-    (('custom_hooks',), (list, tuple), 'a list'),
+    (('custom_hooks', 'load_revise_keys'), (list, tuple), 'a list'),
     (('param_scheduler',), (list, tuple, Mapping), 'a list, or a dict'),
 )
 # The keys of sections that no class reads, whose argument a misspelt one would be.
@@ -137,6 +138,8 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None, 
         near = difflib.get_close_matches(path.name, [p.name for p in folder.glob('*.py')], n=3)
         hint = f' Near names in {folder}: {", ".join(near)}.' if near else ''
         raise ConfigError(f'config file {str(path)!r} {"is a folder" if path.is_dir() else "does not exist"}.{hint}')
+    if path.suffix != '.py':
+        raise ConfigError(f'config file {str(path)!r} must end in .py; commands take the config first, then the checkpoint.')
     files = config_files(path)
     cfg = ReadableConfig()
     cfg.__setstate__(read_files(path, files).__getstate__())

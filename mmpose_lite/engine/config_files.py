@@ -46,8 +46,6 @@ def config_files(path: Path) -> list[ConfigFile]:
 
 
 def _files(path: Path, *, outer: Path, above: tuple[Path, ...]) -> list[ConfigFile]:
-    if path.suffix != '.py':
-        return []
     try:
         tree = ast.parse(path.read_text(encoding='utf-8'), filename=str(path))
     except SyntaxError as error:

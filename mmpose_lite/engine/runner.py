@@ -75,7 +75,8 @@ class Runner(MMEngineRunner):
     """Trains, validates and tests what a config describes.
 
     Beside mmengine's keys a config may set `channels_last` (memory format, default True), `load_min_match` (least share of the
-    model's tensors that `load_from` must fill, default 0.5) and `trust_checkpoints` (read pickles with code, default False).
+    model's tensors that `load_from` must fill, default 0.5), `load_revise_keys` (what to change in the names of a checkpoint, see
+    `extract_state_dict`) and `trust_checkpoints` (read pickles with code, default False).
     """
 
     @classmethod
@@ -295,7 +296,7 @@ class Runner(MMEngineRunner):
         if self._resume:
             self.resume(self._load_from)
         else:
-            self.load_checkpoint(self._load_from)
+            self.load_checkpoint(self._load_from, revise_keys=self.cfg.get('load_revise_keys') or ())
         self._has_loaded = True
 
     def load_checkpoint(self, filename: str, map_location: Any = 'cpu', strict: bool = False, revise_keys: Any = ()) -> dict:

@@ -31,9 +31,12 @@ def find_config(config: str | Path) -> Path:
     """Return the file of a config that is given by its path, by its name, or by the name of weights that fit it.
 
     Raises:
-        ConfigError: it looks like a name, and nothing has it. A path is returned as it is, whether there is such a file or not.
+        ConfigError: it looks like a name, and nothing has it, or it is the name of a config with `.py` behind it. A path is
+            returned as it is, whether there is such a file or not.
     """
     path, name = Path(config), str(config)
+    if name.endswith('.py') and not path.exists() and path.stem in shipped_configs() and path.name == name:
+        raise ConfigError(f'config file {name!r} does not exist; the config of that name is {path.stem!r}.')
     if path.is_file() or _looks_like_a_path(name):
         return path
     if name in entries():

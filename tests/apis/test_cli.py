@@ -21,6 +21,7 @@ from mmpose_lite.apis.cli import (
     output_folder,
     parse_value,
     run_command,
+    whole_number,
 )
 from mmpose_lite.errors import ConfigError, ImageError, RunError
 from mmpose_lite.registry import ArgumentError, UnknownTypeError
@@ -108,6 +109,12 @@ def test_options_without_key_or_value(pair: str, capsys: pytest.CaptureFixture[s
             1,
             'error: cut off.\n',
         ),
+        (
+            torch.OutOfMemoryError('CUDA out of memory.'),
+            1,
+            'error: CUDA out of memory.\nA smaller batch (`train_dataloader.batch_size`, --batch-size), smaller inputs or --amp '
+            'take less.\n',
+        ),
         (KeyboardInterrupt(), 1, 'interrupted\n'),
     ],
 )
@@ -147,6 +154,17 @@ def test_where_a_command_writes(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert f'argument {option}: {said.format(tmp_path)}' in capsys.readouterr().err
 
 
+def test_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    made = argparse.ArgumentParser()
+    made.add_argument('--num', type=whole_number(1))
+    assert made.parse_args(['--num', '3']).num == 3
+    for text in ('0', '-2', 'abc', '1.5', ''):
+        with pytest.raises(SystemExit) as caught:
+            made.parse_args(['--num', text])
+        assert caught.value.code == 2
+        assert f'argument --num: must be a whole number, 1 or more, got {text}' in capsys.readouterr().err
+
+
 def test_the_code_and_the_arguments_of_a_command_pass_through() -> None:
     assert run_command(lambda argv: len(argv), ['a', 'b', 'c']) == 3
 
@@ -175,7 +193,6 @@ def test_choose_device(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ('argv', 'num_gpus', 'message'),
     [
-        (['--gpus', '0'], 0, '--gpus must be 1 or more, got 0'),
         (['--gpus', '2'], 0, '--gpus 2: torch sees no GPU here; add --device cpu to run that many on the CPU'),
         (['--gpus', '2', '--device', 'cuda'], 0, '--device cuda: torch sees no GPU here'),
         (['--gpus', '4'], 2, '--gpus 4: this machine has 2. Ask for fewer, or use --device cpu'),

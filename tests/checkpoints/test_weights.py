@@ -122,7 +122,7 @@ def test_a_prefix_too_many_or_too_few_is_hinted_and_the_hint_works(direction: st
     whole = TinyPose(5)
     bare, full = whole.backbone, {f'backbone.{name}': value for name, value in whole.backbone.state_dict().items()}
     model, state_dict = (bare, full) if direction == 'without' else (whole, bare.state_dict())
-    with pytest.raises(ValueError, match=rf'match {direction} the prefix `backbone\.`: revise_keys=') as caught:
+    with pytest.raises(ValueError, match=rf'match {direction} the prefix `backbone\.`: load_revise_keys=') as caught:
         load_state(model, state_dict)
     rules = eval(str(caught.value).rpartition('revise_keys=')[2])
     assert load_state(model, extract_state_dict(state_dict, revise_keys=rules)).num_loaded == 7

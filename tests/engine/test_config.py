@@ -322,6 +322,9 @@ def test_missing_files(tmp_path: Path) -> None:
         load_config(tmp_path / 'resnet5.py')
     with pytest.raises(ConfigError, match=r"absent\.py' does not exist\.$"):
         load_config(tmp_path / 'no' / 'absent.py')
+    write(tmp_path, '', 'weights.pth')
+    with pytest.raises(ConfigError, match=r"weights\.pth' must end in \.py; commands take the config first"):
+        load_config(tmp_path / 'weights.pth')
     with pytest.raises(ConfigError, match='is a folder'):
         load_config(tmp_path)  # a folder
 

@@ -152,7 +152,6 @@ def test_more_gpus_than_there_are(config: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (('--gpus', '0'), '--gpus must be 1 or more, got 0'),
         (('--launcher', 'pytorch'), 'the environment lacks RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT'),
         (('--launcher', 'slurm'), 'the environment has no SLURM_PROCID; was the command started by slurm?'),
         (('--launcher', 'mpi'), 'the environment has no OMPI_COMM_WORLD_RANK'),

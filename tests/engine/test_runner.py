@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmpose_lite.apis import init_model
 from mmpose_lite.apis.train import check_before_training, train
 from mmpose_lite.engine.config import load_config
 from mmpose_lite.engine.runner import Runner
@@ -271,6 +272,21 @@ def test_too_little_in_common(config: Path, first_run: Path, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r'only 1 of \d+ tensors of the model are in the checkpoint'):
         runner.load_or_resume()
     make_runner(config, tmp_path, load_from=str(tmp_path / 'one.pth'), load_min_match=0.001).load_or_resume()
+
+
+def test_names_of_a_checkpoint_may_be_revised(config: Path, first_run: Path, tmp_path: Path) -> None:
+    """As the error asks for; a run that is resumed reads its own checkpoint, whose names are right."""
+    path, options = tmp_path / 'wrapped.pth', dict(train_cfg__max_epochs=1)
+    torch.save({f'net.{name}': value for name, value in weights(first_run / 'epoch_2.pth').items()}, path)
+    with pytest.raises(ConfigError, match=r"without the prefix `net\.`: load_revise_keys=\[\('\^net"):
+        make_runner(config, tmp_path / 'no', load_from=str(path)).load_or_resume()
+    options |= dict(load_from=str(path), load_revise_keys=[(r'^net\.', '')], optim_wrapper__optimizer__lr=0.0)
+    assert tiny.train(config, tmp_path / 'run', **options) == 0
+    assert tiny.train(config, tmp_path / 'run', '--resume', **options | dict(train_cfg__max_epochs=2)) == 0
+    ours = weights(tmp_path / 'run' / 'epoch_2.pth')['backbone.conv1.weight']
+    assert torch.equal(ours, weights(first_run / 'epoch_2.pth')['backbone.conv1.weight'])
+    model = init_model(load_config(config, {'load_revise_keys': [(r'^net\.', '')]}), path)
+    assert torch.equal(model.backbone.conv1.weight, ours)
 
 
 def test_two_runs_of_one_second_share_nothing(config: Path, tmp_path: Path) -> None:

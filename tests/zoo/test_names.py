@@ -48,6 +48,8 @@ def test_configs_by_name(thin_zoo: FileServer, tmp_path: Path) -> None:
     assert find_config('other') == folder / 'other.py'
     for path in (folder / 'tiny.py', 'gone.py', 'configs/gone', Path('a') / 'b'):
         assert find_config(path) == Path(path)
+    with pytest.raises(ConfigError, match=r"'other\.py' does not exist; the config of that name is 'other'"):
+        find_config('other.py')
     with pytest.raises(ConfigError, match=r"'tinny' is neither a file nor the name of a config\. Near names: tiny"):
         find_config('tinny')
     with pytest.raises(ConfigError, match=r"'people' is neither.*tools/zoo\.py list"):  # a base is no config
