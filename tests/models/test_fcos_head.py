@@ -16,7 +16,7 @@ SHAPES = ((6, 8), (3, 4))  # (H, W) of levels of strides 8 and 16: inputs of 64 
 SIZE = (64, 48)
 RANGES = ((-1, 20), (20, 1e8))
 C = 3
-BOXES = [[[3.0, 5.0, 30.0, 29.0], [26.0, 10.0, 62.0, 46.0], [8.0, 9.0, 18.0, 20.0], [40.0, 2.0, 50.0, 12.0]], []]
+BOXES = [[[3.0, 5.0, 30.0, 29.0], [26.0, 10.0, 62.0, 46.0], [8.0, 9.0, 18.0, 20.0], [34.0, 2.0, 50.0, 28.0]], []]
 LABELS = [[2, 0, 1, 1], []]
 IGNORED = [[False, False, False, True], []]
 
@@ -144,6 +144,15 @@ def test_everything_learns_without_waiting_and_without_objects(args: dict[str, A
             assert all(p.grad.any() for p in head.parameters())
         else:
             assert losses['loss_bbox'] == losses['loss_centerness'] == 0
+
+
+def test_distances_are_learnt_in_strides_or_as_logarithms() -> None:
+    feats = [torch.randn(1, 4, *shape) for shape in SHAPES]
+    for args, expected in ((dict(norm_on_bbox=True), (3.0 * 8, 3.0 * 16)), (dict(), (math.exp(3), math.exp(3)))):
+        head = build(**args)
+        torch.nn.init.zeros_(head.conv_reg.weight)
+        torch.nn.init.constant_(head.conv_reg.bias, 3.0)
+        assert [x.unique().item() for x in head(feats).distances] == pytest.approx(expected)
 
 
 def test_the_whole_detector_learns_one_image_by_heart() -> None:

@@ -195,6 +195,11 @@ def test_everything_learns_without_waiting() -> None:
     samples = batch()
     with NoSync():
         losses = module.loss(module(feats()), samples)
+    # Anchors are where boxes start from, not what their loss moves.
+    (gradient,) = torch.autograd.grad(losses['loss_rpn_bbox'], module.conv_shape.weight, retain_graph=True, allow_unused=True)
+    assert losses['loss_rpn_bbox'] > 0
+    assert gradient is None or not gradient.any()
+    with NoSync():
         sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
 

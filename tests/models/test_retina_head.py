@@ -92,7 +92,7 @@ def test_losses_by_a_loop() -> None:
 
 
 def test_candidates_and_suppression_by_a_loop() -> None:
-    head, raw = build(nms_pre=20, score_thr=0.6, max_per_img=9), random_raw()
+    head, raw = build(nms_pre=20, score_thr=0.8, max_per_img=9), random_raw()
     shapes = [(48, 64), (40, 50)]
     found = head.candidates(raw, det_batch([[], []], size=SIZE, img_shapes=shapes))
     for image, (h, w) in enumerate(shapes):
@@ -100,12 +100,14 @@ def test_candidates_and_suppression_by_a_loop() -> None:
         for rows in rows_of(raw, image):
             pairs = [(logits[c].sigmoid().item(), c, box, deltas) for box, logits, deltas in rows for c in range(C)]
             for score, label, box, deltas in sorted(pairs, key=lambda pair: -pair[0])[:20]:
-                if score > 0.6:
+                if score > 0.8:
                     x1, y1, x2, y2 = slow_decode(box, deltas.tolist())
                     boxes.append([min(max(x1, 0), w), min(max(y1, 0), h), min(max(x2, 0), w), min(max(y2, 0), h)])
                     scores.append(score)
                     labels.append(label)
         boxes, scores, labels = torch.tensor(boxes), torch.tensor(scores), torch.tensor(labels)
+        assert 9 < len(scores) < 40
+        torch.testing.assert_close(found[image].scores[found[image].scores > -torch.inf], scores)
         kept = [torch.nonzero(labels == c)[:, 0] for c in range(C)]
         kept = torch.cat([rows[slow_nms(boxes[rows], scores[rows], 0.5)] for rows in kept])
         kept = kept[scores[kept].argsort(descending=True)][:9]
