@@ -55,7 +55,10 @@ class Evaluator(MMEngineEvaluator):
     @dataset_meta.setter
     def dataset_meta(self, dataset_meta: Mapping[str, Any] | None) -> None:
         for metric in self.metrics:
-            check_meta(metric, dataset_meta)
+            try:
+                check_meta(metric, dataset_meta)
+            except ConfigError as error:
+                raise in_every_process(error) from None
             metric.dataset_meta = dataset_meta
         self._dataset_meta = dataset_meta
 
