@@ -1,4 +1,4 @@
-"""Metrics that compare each ground-truth instance with the prediction made for it: PCK, PCKh, AUC, EPE.
+"""Metrics that compare each ground-truth instance with the prediction made for it: PCK, PCKh, AUC, EPE, NME.
 
 They fit the top-down family, where prediction i belongs to ground truth i. Averages follow mmpose: first over the instances
 that label a keypoint, then over the keypoints that any instance labels. Only labelled keypoints (visible > 0) count.
@@ -19,6 +19,7 @@ from mmpose_lite.structures import KeypointMeta
 
 _NORM_NAMES = {'bbox': 'PCK', 'head': 'PCKh', 'torso': 'tPCK'}
 _TORSO = ('left_shoulder', 'right_hip')
+_NORM_MODES = ('use_norm_item', 'keypoint_distance')
 
 
 def keypoint_distances(pred: np.ndarray, gt: np.ndarray, visible: np.ndarray, norm_sizes: np.ndarray) -> np.ndarray:
@@ -137,6 +138,53 @@ def _keypoint_names(dataset_meta: Mapping[str, Any] | None, num_keypoints: int, 
     return meta.keypoints
 
 
+def _norm_sizes(metric: BaseMetric, norm_item: str, gt_instances: Mapping[str, Any], result: Mapping[str, Any]) -> np.ndarray:
+    """Return (N,) sizes in px of the instances of one image; see `PCKAccuracy` for `norm_item`."""
+    owner = type(metric).__name__
+    if norm_item == 'torso':
+        names = _keypoint_names(metric.dataset_meta, result['gt'].shape[1], owner)
+        if not set(_TORSO) <= set(names):
+            raise MetricError(f"{owner}: `norm_item='torso'` needs the keypoints {_TORSO}, the dataset has {names}.")
+        return _lengths(result, [names.index(name) for name in _TORSO])
+    field = {'bbox': 'bboxes', 'head': 'head_sizes'}[norm_item]
+    if field not in gt_instances:
+        raise mismatch(
+            f'{owner}: `norm_item={norm_item!r}` needs `gt_instances.{field}`.',
+            [('instance fields', '', ', '.join(sorted(gt_instances)), f'image id {result["img_id"]!r}')],
+            reference='ground truth',
+            advice=f'let the dataset give `{field}` and PackPoseInputs pack it, or choose another `norm_item`.',
+        )
+    values = np.asarray(gt_instances[field], dtype=np.float64)
+    return (values[:, 2:] - values[:, :2]).max(1) if norm_item == 'bbox' else values.reshape(-1)
+
+
+def _lengths(result: Mapping[str, Any], ends: Sequence[int]) -> np.ndarray:
+    """Return (N,) px between two true keypoints; 0 where one is not labelled, or where they are less than a pixel apart."""
+    lengths = np.linalg.norm(np.diff(result['gt'][:, ends].astype(np.float64), axis=1)[:, 0], axis=-1)
+    return np.where(result['visible'][:, ends].all(1) & (lengths >= 1), lengths, 0.0)
+
+
+def _normalised(metric: BaseMetric, what: str, results: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return K names and the (N, K) distances of all images, in units of their `norm_sizes`.
+
+    Raises:
+        MetricError: see `_stack`; or no size is positive.
+    """
+    owner = type(metric).__name__
+    pred, gt, visible = _stack(results, owner)
+    names = _keypoint_names(metric.dataset_meta, pred.shape[1], owner)
+    norm_sizes = np.concatenate([r['norm_sizes'] for r in results])
+    distances = keypoint_distances(pred, gt, visible, norm_sizes)
+    if np.isnan(distances).all():
+        raise mismatch(
+            f'{owner}: no labelled keypoint belongs to an instance with a positive {what} size.',
+            [(f'{what} sizes above 0', '', 0, examples(norm_sizes.tolist()))],
+            reference='ground truth',
+            advice='check the annotation file, or choose another size.',
+        )
+    return names, distances
+
+
 def _log_per_keypoint(title: str, names: Sequence[str], distances: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
     """Log one row per keypoint: its name, how often it counts, and the (K,) `columns`."""
     counts = (~np.isnan(distances)).sum(0)
@@ -198,53 +246,21 @@ class PCKAccuracy(BaseMetric):
         """Keep the arrays of each data sample and the size (N,) that normalises it."""
         for sample in data_samples:
             result = _paired_instances(sample, type(self).__name__)
-            result['norm_sizes'] = self._norm_sizes(sample['gt_instances'], result)
+            result['norm_sizes'] = _norm_sizes(self, self.norm_item, sample['gt_instances'], result)
             self.results.append(result)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return {'PCK@0.05': share, ...}; logs the figures of every keypoint."""
-        metric = type(self).__name__
-        pred, gt, visible = _stack(results, metric)
-        names = _keypoint_names(self.dataset_meta, pred.shape[1], metric)
-        norm_sizes = np.concatenate([r['norm_sizes'] for r in results])
-        distances = keypoint_distances(pred, gt, visible, norm_sizes)
-        if np.isnan(distances).all():
-            raise mismatch(
-                f'{metric}: no labelled keypoint belongs to an instance with a positive {self.norm_item} size.',
-                [(f'{self.norm_item} sizes above 0', '', 0, examples(norm_sizes.tolist()))],
-                reference='ground truth',
-                advice='check the annotation file, or choose another `norm_item`.',
-            )
+        names, distances = _normalised(self, self.norm_item, results)
         columns = {name: keypoint_pck(distances, thr) for name, thr in zip(self.result_names(), self.thrs)}
         mean_errors = keypoint_means(distances, ~np.isnan(distances))
-        title = f'{metric}, sizes: {self.norm_item}'
+        title = f'{type(self).__name__}, sizes: {self.norm_item}'
         _log_per_keypoint(title, names, distances, {**columns, f'mean error / {self.norm_item}': mean_errors})
         return {key: self._average(column, distances, names) for key, column in columns.items()}
 
     def _average(self, pck: np.ndarray, distances: np.ndarray, names: Sequence[str]) -> float:
         """Return the mean of (K,) `pck` over the keypoints that count."""
         return float(np.nanmean(pck))
-
-    def _norm_sizes(self, gt_instances: Mapping[str, Any], result: Mapping[str, Any]) -> np.ndarray:
-        """Return (N,) sizes in px of the instances of one image."""
-        metric = type(self).__name__
-        if self.norm_item == 'torso':
-            names = _keypoint_names(self.dataset_meta, result['gt'].shape[1], metric)
-            if not set(_TORSO) <= set(names):
-                raise MetricError(f"{metric}: `norm_item='torso'` needs the keypoints {_TORSO}, the dataset has {names}.")
-            ends = [names.index(name) for name in _TORSO]
-            lengths = np.linalg.norm(np.diff(result['gt'][:, ends].astype(np.float64), axis=1)[:, 0], axis=-1)
-            return np.where(result['visible'][:, ends].all(1) & (lengths >= 1), lengths, 0.0)
-        field = {'bbox': 'bboxes', 'head': 'head_sizes'}[self.norm_item]
-        if field not in gt_instances:
-            raise mismatch(
-                f'{metric}: `norm_item={self.norm_item!r}` needs `gt_instances.{field}`.',
-                [('instance fields', '', ', '.join(sorted(gt_instances)), f'image id {result["img_id"]!r}')],
-                reference='ground truth',
-                advice=f'let the dataset give `{field}` and PackPoseInputs pack it, or choose another `norm_item`.',
-            )
-        values = np.asarray(gt_instances[field], dtype=np.float64)
-        return (values[:, 2:] - values[:, :2]).max(1) if self.norm_item == 'bbox' else values.reshape(-1)
 
 
 @METRICS.register_module()
@@ -355,3 +371,84 @@ class EPE(BaseMetric):
         mean_errors = keypoint_means(distances, ~np.isnan(distances))
         _log_per_keypoint('EPE', names, distances, {'mean error (px)': mean_errors})
         return {'EPE': float(np.nanmean(distances))}
+
+
+@METRICS.register_module()
+class NME(BaseMetric):
+    """Normalised mean error: mean distance, as a share of the size of the instance, over all labelled keypoints of all instances.
+
+    Key: `NME`; lower is better. Arguments are those of mmpose's metric of this name.
+    Differs: an instance without a size (see `PCKAccuracy`; or one of whose two keypoints is not labelled, or that are less than a
+    pixel apart) does not count.
+
+    Args:
+        norm_mode: 'use_norm_item', or 'keypoint_distance': the distance of two keypoints, as usual for faces.
+        norm_item: of the first, see `PCKAccuracy`.
+        keypoint_indices: of the second, the two keypoints, by number or by name, such as the outer corners of the eyes.
+        collect_device: 'cpu' or 'gpu', where the results of several processes are put together.
+        collect_dir: folder for that, when on the CPU; a temporary one by default.
+        prefix: first part of the key.
+
+    Raises:
+        ValueError: an argument is out of range.
+        MetricError: the metric cannot compare predictions with the ground truth; the message holds a table.
+    """
+
+    default_prefix = 'nme'
+    measures = KeypointMeta
+
+    def __init__(
+        self,
+        norm_mode: str = 'use_norm_item',
+        *,
+        norm_item: str = 'bbox',
+        keypoint_indices: Sequence[int | str] | None = None,
+        collect_device: str = 'cpu',
+        collect_dir: str | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if norm_mode not in _NORM_MODES or norm_item not in _NORM_NAMES:
+            raise ValueError(
+                f'NME: `norm_mode` must be one of {_NORM_MODES} and `norm_item` one of {tuple(_NORM_NAMES)}, '
+                f'got {norm_mode!r} and {norm_item!r}.'
+            )
+        by_distance = norm_mode == 'keypoint_distance'
+        if (keypoint_indices is not None and len(set(keypoint_indices)) == 2) != by_distance:
+            raise ValueError(
+                f"NME: `keypoint_indices` must be two keypoints with norm_mode='keypoint_distance', and None else, got "
+                f'{keypoint_indices!r}.'
+            )
+        self.norm_item = norm_item
+        self.keypoint_indices = None if keypoint_indices is None else tuple(keypoint_indices)
+
+    def result_names(self) -> tuple[str, ...]:
+        """Return 'NME'."""
+        return ('NME',)
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        """Keep the arrays of each data sample and the size (N,) that normalises it."""
+        for sample in data_samples:
+            result = _paired_instances(sample, 'NME')
+            if self.keypoint_indices is None:
+                result['norm_sizes'] = _norm_sizes(self, self.norm_item, sample['gt_instances'], result)
+            else:
+                result['norm_sizes'] = _lengths(result, self._ends(result['gt'].shape[1]))
+            self.results.append(result)
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return {'NME': share}; logs the mean error of every keypoint."""
+        what = self.norm_item if self.keypoint_indices is None else ' to '.join(map(str, self.keypoint_indices))
+        names, distances = _normalised(self, what, results)
+        mean_errors = keypoint_means(distances, ~np.isnan(distances))
+        _log_per_keypoint(f'NME, sizes: {what}', names, distances, {'mean error / size': mean_errors})
+        return {'NME': float(np.nanmean(distances))}
+
+    def _ends(self, num_keypoints: int) -> list[int]:
+        """Return the indices of the two keypoints."""
+        names = _keypoint_names(self.dataset_meta, num_keypoints, 'NME')
+        known = {end: k for k, name in enumerate(names) for end in (k, name)}
+        wrong = [end for end in self.keypoint_indices if end not in known]
+        if wrong:
+            raise MetricError(f'NME: `keypoint_indices` must be of the {num_keypoints} keypoints {names}, got {wrong}.')
+        return [known[end] for end in self.keypoint_indices]

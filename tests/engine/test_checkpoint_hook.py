@@ -58,6 +58,7 @@ def run(config: Path, work_dir: Path, values: list[float], *args: str, **options
         ('seg/mBF', 'greater'),
         ('seg/BF.cat', 'greater'),
         ('epe/EPE', 'less'),
+        ('nme/NME', 'less'),
         ('loss_heatmap', 'less'),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmpose_lite.errors import MetricError
-from mmpose_lite.evaluation import AUC, EPE, PCKAccuracy
+from mmpose_lite.evaluation import AUC, EPE, NME, PCKAccuracy
 from mmpose_lite.registry import METRICS
 from mmpose_lite.structures import KeypointMeta
 
@@ -147,7 +147,38 @@ def test_auc_and_epe_equal_loops():
     assert run(samples, 'rhd21', type='EPE') == {'epe/EPE': pytest.approx(np.mean(pooled), rel=1e-6)}
 
 
-@pytest.mark.parametrize('kind', [PCKAccuracy, AUC, EPE])
+def test_nme_equals_loops():
+    samples = make_samples(5, noise=3)
+    boxes = loop_distances(samples, lambda gt: max(float(gt['bboxes'][0][2] - gt['bboxes'][0][0]), 60.0))
+    assert run(samples, type='NME') == {'nme/NME': pytest.approx(np.mean([d for ds in boxes for d in ds]))}
+    meta = dict(keypoints=['chin', 'left_eye', 'nose', 'right_eye', 'ear'])
+    both = [s for s in samples if s['gt_instances']['keypoints_visible'][0][[1, 3]].all()]
+    assert 0 < len(both) < len(samples)
+    eyes = loop_distances(both, lambda gt: np.linalg.norm(gt['keypoints'][0][1] - gt['keypoints'][0][3]))
+    expected = pytest.approx(np.mean([d for ds in eyes for d in ds]))
+    for ends in ((1, 3), ('left_eye', 'right_eye'), ('right_eye', 1)):
+        metric = NME('keypoint_distance', keypoint_indices=ends)
+        metric.dataset_meta = dict(keypoint_meta=meta)
+        metric.process(None, samples)
+        assert metric.evaluate(len(samples)) == {'nme/NME': expected}
+
+
+def test_nme_by_hand():
+    """Eyes 50 px apart, errors of 5 and 10 px; the third keypoint is not labelled, and of the second person an eye is not."""
+    gt = np.float32([[[0, 0], [30, 40], [9, 9]], [[0, 0], [30, 40], [9, 9]]])
+    pred = gt + np.float32([[[3, 4], [0, 10], [99, 99]], [[99, 99]] * 3])
+    fields = dict(keypoints=gt, keypoints_visible=np.float32([[1, 1, 0], [1, 0, 1]]), bboxes=np.zeros((2, 4)))
+    sample = dict(img_id=1, gt_instances=fields, pred_instances=dict(keypoints=pred))
+    result = run([sample], type='NME', norm_mode='keypoint_distance', keypoint_indices=(0, 1))
+    assert result == {'nme/NME': pytest.approx(0.15)}
+    fields['keypoints_visible'] = np.float32([[1, 1, 0]] * 2)
+    with pytest.raises(MetricError, match='no labelled keypoint belongs to an instance with a positive 0 to 2 size'):
+        run([sample], type='NME', norm_mode='keypoint_distance', keypoint_indices=(0, 2))
+    with pytest.raises(MetricError, match=r"must be of the 3 keypoints .* got \['eye'\]"):
+        run([sample], type='NME', norm_mode='keypoint_distance', keypoint_indices=(0, 'eye'))
+
+
+@pytest.mark.parametrize('kind', [PCKAccuracy, AUC, EPE, NME])
 def test_two_processes_give_the_same_figures(kind):
     samples = make_samples(5)
     ranks = [kind(), kind()]
@@ -173,7 +204,7 @@ def test_a_head_of_size_zero_does_not_count():
 # Errors.
 
 
-@pytest.mark.parametrize('kind', ['PCKAccuracy', 'AUC', 'EPE'])
+@pytest.mark.parametrize('kind', ['PCKAccuracy', 'AUC', 'EPE', 'NME'])
 def test_cannot_match(kind):
     samples = make_samples(4)
     samples[1]['pred_instances']['keypoints'] = samples[1]['pred_instances']['keypoints'][:, :3]
@@ -216,5 +247,11 @@ def test_wrong_options():
     for thr in ((), 0, (0.1, -1)):
         with pytest.raises(ValueError, match='`thr` must be one or more positive numbers'):
             PCKAccuracy(thr)
+    for wrong in (dict(norm_mode='box'), dict(norm_item='hand')):
+        with pytest.raises(ValueError, match='NME: `norm_mode` must be one of'):
+            NME(**wrong)
+    for norm_mode, ends in (('keypoint_distance', None), ('keypoint_distance', (1, 1)), ('use_norm_item', (1, 2))):
+        with pytest.raises(ValueError, match='`keypoint_indices` must be two keypoints with'):
+            NME(norm_mode, keypoint_indices=ends)
     with pytest.raises(ValueError, match='`norm_factor` and `num_thrs` must be positive, got 30 and 0'):
         AUC(num_thrs=0)

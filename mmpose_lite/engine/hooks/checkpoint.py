@@ -19,7 +19,7 @@ from mmpose_lite.registry import HOOKS
 # Parts of metric names in lower case; '/ap' is that of coco/AP, and not of a heatmap's loss, '/map' and '_map' those of voc/mAP
 # and coco/bbox_mAP, 'bf' that of boundaries.
 RISING = ('/ap', '/ar', '/map', '_map', '_ar', 'pck', 'auc', 'iou', 'dice', 'fscore', 'bf', 'acc', 'precision', 'recall')
-FALLING = ('loss', 'epe')
+FALLING = ('loss', 'epe', 'nme')
 RULES = ('greater', 'less')
 
 
