@@ -165,12 +165,14 @@ class CocoKeypointDataset(DrawnDataset):
                     'Choose the meta that describes this file, or with `category_ids` the categories that it describes.'
                 )
             points = flat.reshape(K, 3)
-            if not np.isfinite(points[points[:, 2] != 0]).all():
-                raise ValueError(
-                    f'{where} (image {ann["image_id"]}): `keypoints` must be numbers x, y, visibility, ..., '
-                    f'got {textwrap.shorten(repr(ann["keypoints"]), 100, placeholder=" ...")}.'
-                )
-            points[~np.isfinite(points).all(axis=1)] = 0  # null where nothing is labelled: as COCO writes it
+            finite = np.isfinite(points).all(axis=1)
+            if not finite.all():
+                if (points[~finite, 2] != 0).any():
+                    raise ValueError(
+                        f'{where} (image {ann["image_id"]}): `keypoints` must be numbers x, y, visibility, ..., '
+                        f'got {textwrap.shorten(repr(ann["keypoints"]), 100, placeholder=" ...")}.'
+                    )
+                points[~finite] = 0  # null where nothing is labelled: as COCO writes it
             if not self.use_occluded:
                 points[points[:, 2] == 1, 2] = 0
             yield number, ann, points if (points[:, 2] > 0).any() else None
