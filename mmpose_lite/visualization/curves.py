@@ -123,9 +123,10 @@ def _draw_panel(axis: 'Axes', title: str, curves: Series) -> None:
     drawn = dict(list(curves.items())[:_MAX_CURVES])
     if len(drawn) < len(curves):
         title += f' (the first {len(drawn)} of {len(curves)})'
-    for name, (iters, values) in drawn.items():
-        style = '--' if name.startswith('val ') else '-'
-        axis.plot(iters, values, style, label=name, linewidth=1.4, marker='o' if len(iters) < 40 else None, markersize=3)
+    for number, (name, (iters, values)) in enumerate(drawn.items()):
+        stroke, marker = (('-', 'o'), (':', 's'), ('-.', '^'))[number // 10]  # matplotlib has ten colours
+        style = '--' if name.startswith('val ') else stroke
+        axis.plot(iters, values, style, label=name, linewidth=1.4, marker=marker if len(iters) < 40 else None, markersize=3)
     values = [v for _, ys in drawn.values() for v in ys if math.isfinite(v)]
     if 'loss' in title and values and min(values) > 0 and max(values) > 20 * min(values):
         axis.set_yscale('log')

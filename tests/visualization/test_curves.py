@@ -86,6 +86,16 @@ def test_a_metric_per_keypoint_does_not_bury_the_panel() -> None:
     assert axis.get_title(loc='left') == 'validation metrics (the first 24 of 133)'
 
 
+def test_all_curves_of_a_panel_look_different() -> None:
+    """matplotlib itself begins anew after ten; boxes and masks have 24 metrics."""
+    for length in (1, 60):
+        axis = Figure().subplots()
+        points = [float(i) for i in range(length)]
+        _draw_panel(axis, 'validation metrics', {f'metric {k}': (points, points) for k in range(24)})
+        looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axis.get_lines()}
+        assert len(looks) == 24
+
+
 def test_pyplot_is_not_touched(tmp_path: Path) -> None:
     before = 'matplotlib.pyplot' in sys.modules
     draw_curves(TRAIN, tmp_path / 'c.png')
