@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import torch
@@ -10,10 +10,11 @@ from mmengine.dist import get_rank
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from torch import Tensor, nn
+from torch.utils.data import Sampler
 
 from mmpose_lite.datasets import SyntheticPeopleDataset
 from mmpose_lite.models.losses import KeypointMSELoss
-from mmpose_lite.registry import DATASETS, HOOKS, LOSSES, METRICS, NECKS
+from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, LOSSES, METRICS, NECKS
 
 
 @NECKS.register_module()
@@ -27,6 +28,24 @@ class DropoutNeck(nn.Module):
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the maps with gaps."""
         return tuple(self.dropout(feat) for feat in feats)
+
+
+@DATA_SAMPLERS.register_module()
+class PlainSampler(Sampler[int]):
+    """A sampler of one's own that goes through the data in its order and cannot start in the middle.
+
+    Args:
+        dataset: anything with a length.
+    """
+
+    def __init__(self, dataset: Sized) -> None:
+        self.dataset = dataset
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
 
 
 @DATASETS.register_module()

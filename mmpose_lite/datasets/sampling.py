@@ -81,13 +81,14 @@ class DefaultSampler(Sampler[int]):
         self.seed = sync_random_seed() if seed is None else seed
         self.round_up = round_up
         self.epoch = 0
+        self.start = 0
 
     def __iter__(self) -> Iterator[int]:
         size = len(self.dataset)
         indices = _permutation(size, self.seed, self.epoch) if self.shuffle else list(range(size))
         if self.round_up and size:
             indices += [indices[i % size] for i in range(-size % self.world_size)]
-        mine = indices[self.rank :: self.world_size]
+        mine = indices[self.rank :: self.world_size][self.start :]
         return iter([Draw(i, self.seed, self.epoch) for i in mine] if self.shuffle else mine)
 
     def __len__(self) -> int:
@@ -98,6 +99,11 @@ class DefaultSampler(Sampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the round; the runner calls this before each epoch."""
         self.epoch = epoch
+        self.start = 0
+
+    def skip(self, num_samples: int) -> None:
+        """Start this round after `num_samples` draws of this rank, in which a resumed run was stopped."""
+        self.start = num_samples
 
 
 @DATA_SAMPLERS.register_module()

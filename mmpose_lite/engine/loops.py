@@ -1,6 +1,7 @@
 """Loops that resume exactly, and that evaluate in the precision that is asked for."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +14,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmpose_lite.datasets.sampling import InfiniteSampler
+from mmpose_lite.datasets.sampling import DefaultSampler, InfiniteSampler
 from mmpose_lite.engine.evaluator import check_followed
 from mmpose_lite.engine.hooks.checkpoint import known_rule
 from mmpose_lite.engine.launch import in_every_process, sum_over_processes
@@ -23,7 +24,13 @@ from mmpose_lite.registry import LOOPS
 
 
 class _EvaluatesOnTheWay:
-    """When a training loop evaluates: every `val_interval` steps from `val_begin` on, and after the last."""
+    """When a training loop evaluates: every `val_interval` steps from `val_begin` on, and after the last.
+
+    Attributes:
+        batches_done: of an epoch that has begun, in a loop that counts epochs; checkpoints hold it.
+    """
+
+    batches_done = 0
 
     def evaluation_is_due(self) -> bool:
         """Return whether the epoch, or the iteration, that has just ended is one to evaluate; before the first, False."""
@@ -39,7 +46,8 @@ class _EvaluatesOnTheWay:
         self.runner.call_hook('before_train')
         for scheduler in self.runner.param_schedulers or ():
             _check_scheduler(scheduler, self.runner)
-        self._evaluate_if_due()
+        if not self.batches_done:
+            self._evaluate_if_due()
 
     def _evaluate_if_due(self) -> None:
         if self.evaluation_is_due():
@@ -64,8 +72,8 @@ def _check_scheduler(scheduler: Any, runner: Any) -> None:
 class EpochBasedTrainLoop(_EvaluatesOnTheWay, MMEngineEpochBasedTrainLoop):
     """mmengine's loop of this name; a resumed run first does the evaluation that its checkpoint was written before.
 
-    Without it the best score, the patience of early stopping and a learning rate that waits for a plateau would not be those of a
-    run that never stopped.
+    One whose checkpoint was written inside an epoch goes on in the middle of it. Without the evaluation the best score, the
+    patience of early stopping and a learning rate that waits for a plateau would not be those of a run that never stopped.
     """
 
     def run(self) -> torch.nn.Module:
@@ -76,6 +84,21 @@ class EpochBasedTrainLoop(_EvaluatesOnTheWay, MMEngineEpochBasedTrainLoop):
             self._evaluate_if_due()
         self.runner.call_hook('after_train')
         return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Train an epoch, or what is left of the one that a resumed run was stopped in."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        unread = done = min(self.batches_done, len(self.dataloader))
+        if isinstance(self.dataloader.sampler, DefaultSampler):
+            self.dataloader.sampler.skip(done * (self.dataloader.batch_size or 0))
+            unread = 0
+        for number, batch in enumerate(islice(self.dataloader, unread, None), done):
+            self.batches_done = number + 1
+            self.run_iter(number, batch)
+        self.batches_done = 0
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
 
     def _position(self) -> tuple[int, int]:
         return self._epoch, self._max_epochs

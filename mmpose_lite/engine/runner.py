@@ -347,6 +347,7 @@ class Runner(MMEngineRunner):
         checkpoint: dict[str, Any] = dict(
             meta=dict(
                 **(position | (meta or {})),
+                batches_done=getattr(self.train_loop, 'batches_done', 0),
                 cfg=self.cfg.pretty_text,
                 seed=self.seed,
                 world_size=self.world_size,
@@ -385,6 +386,7 @@ class Runner(MMEngineRunner):
             )
         meta = checkpoint['meta']
         self.train_loop._epoch, self.train_loop._iter = meta['epoch'], meta['iter']
+        self.train_loop.batches_done = meta.get('batches_done', 0)
         if meta.get('world_size', self.world_size) != self.world_size:
             self.logger.warning(
                 f'--resume: the run had {meta["world_size"]} processes and has {self.world_size} now; with the batch size of one '

@@ -158,6 +158,27 @@ param_scheduler = []
     assert [row['iter'] for row in rows(tmp_path / 'halves', 'val')] == [4, 8]
 
 
+@pytest.mark.parametrize('sampler', ['DefaultSampler', 'PlainSampler'])
+def test_resume_inside_an_epoch(sampler: str, tmp_path: Path) -> None:
+    """From a checkpoint after 1 of 3 batches, of which the first is not seen again, and from one after all 3."""
+    config = write_config(
+        tmp_path,
+        f"""
+model.update(neck=dict(type='DropoutNeck'))
+train_dataloader.update(num_workers=1, sampler=dict(type={sampler!r}))
+default_hooks.update(checkpoint=dict(by_epoch=False, interval=2))
+""",
+    )
+    assert tiny.train(config, tmp_path / 'whole') == 0
+    for start in (4, 6):
+        work_dir = tmp_path / f'from_{start}'
+        assert tiny.train(config, work_dir, '--resume', tmp_path / 'whole' / f'iter_{start}.pth') == 0
+        assert (losses(work_dir) if start < 6 else []) == losses(tmp_path / 'whole')[start:]
+        assert [row['iter'] for row in rows(work_dir, 'val')] == [6]
+        assert rows(work_dir, 'val')[0]['pck/PCK@0.3'] == rows(tmp_path / 'whole', 'val')[1]['pck/PCK@0.3']
+    assert_same_weights(tmp_path / 'whole' / 'iter_6.pth', tmp_path / 'from_4' / 'iter_6.pth')
+
+
 def test_resume_without_a_checkpoint_begins(config: Path, capfd: pytest.CaptureFixture) -> None:
     assert tiny.train(config, config.parent / 'nothing', '--resume', train_cfg__max_epochs=1) == 0
     assert 'no checkpoint in' in ''.join(capfd.readouterr())
