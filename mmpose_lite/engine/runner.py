@@ -348,6 +348,7 @@ class Runner(MMEngineRunner):
             meta=dict(
                 **(position | (meta or {})),
                 batches_done=getattr(self.train_loop, 'batches_done', 0),
+                batch_size=self.train_dataloader.batch_size,
                 cfg=self.cfg.pretty_text,
                 seed=self.seed,
                 world_size=self.world_size,
@@ -391,6 +392,12 @@ class Runner(MMEngineRunner):
             self.logger.warning(
                 f'--resume: the run had {meta["world_size"]} processes and has {self.world_size} now; with the batch size of one '
                 'process unchanged, the total batch size and the number of iterations of an epoch change.'
+            )
+        batch_size = self.train_dataloader.batch_size
+        if meta.get('batch_size', batch_size) != batch_size:
+            self.logger.warning(
+                f'--resume: the batch size was {meta["batch_size"]} and is {batch_size} now; the number of iterations of an epoch '
+                'changes, and with it all that counts iterations.'
             )
         for key, value in checkpoint.get('runtime', {}).items():
             self.message_hub.update_info(key, value)

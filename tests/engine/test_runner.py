@@ -204,7 +204,13 @@ def test_resume_says_which_options_of_the_config_are_not_used(
     assert 'goes on with weight_decay=0 of the checkpoint, not 0.1 of the config' in said
     assert 'the run had 2 parameter schedulers and has 0 now' in said
     assert tiny.train(*resumed, optim_wrapper__optimizer__lr=5e-4, train_cfg__max_epochs=3) == 0
-    assert 'goes on with lr=0.001 of the checkpoint, not 0.0005 of the config' in ''.join(capfd.readouterr())
+    said = ''.join(capfd.readouterr())
+    assert 'goes on with lr=0.001 of the checkpoint, not 0.0005 of the config' in said
+    assert 'the batch size was' not in said
+    assert tiny.train(*resumed, train_dataloader__batch_size=3, train_cfg__max_epochs=3) == 0
+    said = ''.join(capfd.readouterr())
+    assert 'the batch size was 2 and is 3 now' in said
+    assert 'goes on with' not in said
     sgd = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3))
     assert tiny.train(*resumed, optim_wrapper=dict(_delete_=True, **sgd), train_cfg__max_epochs=3) == 2
     assert '--resume: the checkpoint is of another optimizer than the config, one without momentum' in ''.join(capfd.readouterr())
