@@ -396,8 +396,8 @@ class Runner(MMEngineRunner):
         batch_size = self.train_dataloader.batch_size
         if meta.get('batch_size', batch_size) != batch_size:
             self.logger.warning(
-                f'--resume: the batch size was {meta["batch_size"]} and is {batch_size} now; the number of iterations of an epoch '
-                'changes, and with it all that counts iterations.'
+                f'--resume: the batch size was {meta["batch_size"]} and is {batch_size} now; the number of iterations of an '
+                'epoch changes, and with it all that counts iterations.'
             )
         for key, value in checkpoint.get('runtime', {}).items():
             self.message_hub.update_info(key, value)
