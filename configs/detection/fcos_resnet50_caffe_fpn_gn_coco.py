@@ -47,3 +47,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0),
     clip_grad=dict(max_norm=35, norm_type=2),
 )
+param_scheduler = [
+    dict(type='ConstantLR', factor=1 / 3, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', by_epoch=True, milestones=[8, 11], gamma=0.1),
+]
