@@ -13,6 +13,7 @@ from mmpose_lite.ops.ae import best_cells, cell_points, find_peaks, group_by_tag
 from mmpose_lite.ops.heatmap import render_gaussians
 from mmpose_lite.registry import CODECS
 from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures.sizes import checked_size
 
 
 class AETargets(NamedTuple):
@@ -75,9 +76,8 @@ class AECodec:
     ) -> None:
         self.meta = KeypointMeta.load(meta)
         K = self.meta.num_keypoints
-        for name, size in (('input_size', input_size), ('heatmap_size', heatmap_size)):
-            if len(size) != 2 or min(size) < 1:
-                raise ValueError(f'AECodec: `{name}` must be (w, h) of positive numbers, got {tuple(size)}.')
+        self.input_size = checked_size('AECodec', 'input_size', input_size)
+        self.heatmap_size = checked_size('AECodec', 'heatmap_size', heatmap_size)
         for name, value in (('sigma', sigma), ('tag_thr', tag_thr), ('max_people', max_people)):
             if value <= 0:
                 raise ValueError(f'AECodec: `{name}` must be positive, got {value}.')
@@ -91,8 +91,6 @@ class AECodec:
                 f'AECodec: `keypoint_order` must hold each of 0 to {K - 1} once, the keypoints of `meta` ({self.meta.name}), '
                 f'got {self.keypoint_order}. Leave it out for an order made of the limbs.'
             )
-        self.input_size = (int(input_size[0]), int(input_size[1]))
-        self.heatmap_size = (int(heatmap_size[0]), int(heatmap_size[1]))
         self.sigma = float(sigma)
         self.nms_kernel_size = nms_kernel_size
         self.keypoint_thr = float(keypoint_thr)

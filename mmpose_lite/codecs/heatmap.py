@@ -10,6 +10,7 @@ from torch import Tensor
 from mmpose_lite.ops.heatmap import heatmap_maximum, refine_dark, refine_quarter, refine_udp, render_gaussians
 from mmpose_lite.registry import CODECS
 from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures.sizes import checked_size
 
 VARIANTS = ('msra', 'dark', 'udp')
 
@@ -52,9 +53,8 @@ class HeatmapCodec:
         variant: str = 'msra',
         blur_kernel_size: int = 11,
     ) -> None:
-        for name, size in (('input_size', input_size), ('heatmap_size', heatmap_size)):
-            if len(size) != 2 or min(size) < 1:
-                raise ValueError(f'HeatmapCodec: `{name}` must be (w, h) of positive numbers, got {tuple(size)}.')
+        self.input_size = checked_size('HeatmapCodec', 'input_size', input_size)
+        self.heatmap_size = checked_size('HeatmapCodec', 'heatmap_size', heatmap_size)
         sigmas = (sigma,) if isinstance(sigma, int | float) else tuple(sigma)
         if not sigmas or min(sigmas) <= 0:
             raise ValueError(f'HeatmapCodec: `sigma` must be a positive number or one for each keypoint, got {sigma}.')
@@ -69,8 +69,6 @@ class HeatmapCodec:
             raise ValueError(f'HeatmapCodec: `variant` must be one of {VARIANTS}, got {variant!r}.')
         if blur_kernel_size < 1 or blur_kernel_size % 2 == 0:
             raise ValueError(f'HeatmapCodec: `blur_kernel_size` must be odd, got {blur_kernel_size}.')
-        self.input_size = (int(input_size[0]), int(input_size[1]))
-        self.heatmap_size = (int(heatmap_size[0]), int(heatmap_size[1]))
         self.sigma = float(sigmas[0]) if len(sigmas) == 1 else sigmas
         self._sigmas: dict[torch.device, Tensor] = {}
         self.variant = variant

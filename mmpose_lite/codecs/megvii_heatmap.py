@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmpose_lite.ops.heatmap import heatmap_maximum, patches_around
 from mmpose_lite.registry import CODECS
+from mmpose_lite.structures.sizes import checked_size
 
 PEAK = 255.0  # height of a target at its keypoint
 
@@ -48,16 +49,13 @@ class MegviiHeatmapCodec:
         kernel_sizes: Sequence[int] = (11, 9, 7, 5),
         blur_kernel_size: int | None = None,
     ) -> None:
-        for name, size in (('input_size', input_size), ('heatmap_size', heatmap_size)):
-            if len(size) != 2 or min(size) < 1:
-                raise ValueError(f'MegviiHeatmapCodec: `{name}` must be (w, h) of positive numbers, got {tuple(size)}.')
+        self.input_size = checked_size('MegviiHeatmapCodec', 'input_size', input_size)
+        self.heatmap_size = checked_size('MegviiHeatmapCodec', 'heatmap_size', heatmap_size)
         if not kernel_sizes or any(size < 1 or size % 2 == 0 for size in kernel_sizes):
             raise ValueError(f'MegviiHeatmapCodec: `kernel_sizes` must be odd numbers, got {tuple(kernel_sizes)}.')
         blur_kernel_size = kernel_sizes[-1] if blur_kernel_size is None else blur_kernel_size
         if blur_kernel_size < 1 or blur_kernel_size % 2 == 0:
             raise ValueError(f'MegviiHeatmapCodec: `blur_kernel_size` must be odd, got {blur_kernel_size}.')
-        self.input_size = (int(input_size[0]), int(input_size[1]))
-        self.heatmap_size = (int(heatmap_size[0]), int(heatmap_size[1]))
         self.kernel_sizes = tuple(kernel_sizes)
         self.blur_kernel_size = blur_kernel_size
         self._tables: dict[torch.device, tuple[Tensor, ...]] = {}

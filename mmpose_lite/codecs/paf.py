@@ -16,6 +16,7 @@ from mmpose_lite.ops.paf_peaks import find_peaks
 from mmpose_lite.ops.paf_people import assemble_people, match_limbs
 from mmpose_lite.registry import CODECS
 from mmpose_lite.structures import KeypointMeta
+from mmpose_lite.structures.sizes import checked_size
 
 
 class PAFTargets(NamedTuple):
@@ -79,9 +80,8 @@ class PAFCodec:
         self.meta = KeypointMeta.load(meta)
         if not self.meta.limbs:
             raise ValueError(f'PAFCodec: `meta` must have limbs, got {self.meta.name!r} with none. Add `limbs` to it.')
-        for name, size in (('input_size', input_size), ('heatmap_size', heatmap_size)):
-            if len(size) != 2 or min(size) < 1:
-                raise ValueError(f'PAFCodec: `{name}` must be (w, h) of positive numbers, got {tuple(size)}.')
+        self.input_size = checked_size('PAFCodec', 'input_size', input_size)
+        self.heatmap_size = checked_size('PAFCodec', 'heatmap_size', heatmap_size)
         positive = dict(sigma=sigma, limb_width=limb_width, min_keypoints=min_keypoints, max_people=max_people)
         for name, value in positive.items():
             if value <= 0:
@@ -93,8 +93,6 @@ class PAFCodec:
             raise ValueError(f'PAFCodec: `num_samples` must be 2 or more, got {num_samples}.')
         if not 0 < min_support <= 1:
             raise ValueError(f'PAFCodec: `min_support` must be above 0 and at most 1, got {min_support}.')
-        self.input_size = (int(input_size[0]), int(input_size[1]))
-        self.heatmap_size = (int(heatmap_size[0]), int(heatmap_size[1]))
         self.sigma = float(sigma)
         self.limb_width = float(limb_width)
         self.with_background = with_background

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmpose_lite.ops.simcc import Labels, refine_simcc_dark, simcc_maximum
 from mmpose_lite.registry import CODECS
+from mmpose_lite.structures.sizes import checked_size
 
 SMOOTHING_TYPES = ('gaussian', 'standard')
 
@@ -46,8 +47,7 @@ class SimCCCodec:
         normalize: bool = True,
         use_dark: bool = False,
     ) -> None:
-        if len(input_size) != 2 or min(input_size) < 1:
-            raise ValueError(f'SimCCCodec: `input_size` must be (w, h) of positive numbers, got {tuple(input_size)}.')
+        self.input_size = checked_size('SimCCCodec', 'input_size', input_size)
         if smoothing_type not in SMOOTHING_TYPES:
             raise ValueError(f'SimCCCodec: `smoothing_type` must be one of {SMOOTHING_TYPES}, got {smoothing_type!r}.')
         sigmas = (sigma, sigma) if isinstance(sigma, int | float) else tuple(sigma)
@@ -61,7 +61,6 @@ class SimCCCodec:
             raise ValueError(
                 f"SimCCCodec: `label_smooth_weight` must be 0 unless smoothing_type='standard', got {label_smooth_weight}."
             )
-        self.input_size = (int(input_size[0]), int(input_size[1]))
         self.smoothing_type = smoothing_type
         self.sigma = (float(sigmas[0]), float(sigmas[1]))
         self.simcc_split_ratio = float(simcc_split_ratio)

@@ -12,15 +12,10 @@ from mmpose_lite.datasets.transforms.augment import check_probability, truncated
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.warp import affine_matrix, apply_affine, warp_affine
 from mmpose_lite.registry import TRANSFORMS
+from mmpose_lite.structures.sizes import checked_size
 
 SCALE_TYPES = ('short', 'long')
 RESIZE_MODES = ('fit', 'expand')
-
-
-def _checked_size(owner: str, name: str, size: tuple[int, int]) -> tuple[int, int]:
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f'{owner}: `{name}` must be (w, h) of positive numbers, got {tuple(size)}.')
-    return int(size[0]), int(size[1])
 
 
 def _check_unplaced(owner: str, results: dict[str, Any]) -> None:
@@ -84,7 +79,7 @@ class BottomupRandomAffine:
         rotate_factor: float = 30.0,
         rotate_prob: float = 1.0,
     ) -> None:
-        self.input_size = _checked_size('BottomupRandomAffine', 'input_size', input_size)
+        self.input_size = checked_size('BottomupRandomAffine', 'input_size', input_size)
         for name, value in (('shift_prob', shift_prob), ('scale_prob', scale_prob), ('rotate_prob', rotate_prob)):
             check_probability('BottomupRandomAffine', name, value)
         if len(scale_factor) != 2 or not 0 < scale_factor[0] <= scale_factor[1]:
@@ -135,7 +130,7 @@ class BottomupResize:
     """
 
     def __init__(self, input_size: tuple[int, int], *, resize_mode: str = 'fit', size_factor: int = 32) -> None:
-        self.input_size = _checked_size('BottomupResize', 'input_size', input_size)
+        self.input_size = checked_size('BottomupResize', 'input_size', input_size)
         if resize_mode not in RESIZE_MODES:
             raise ValueError(f'BottomupResize: `resize_mode` must be one of {RESIZE_MODES}, got {resize_mode!r}.')
         if size_factor < 1:
@@ -173,7 +168,7 @@ class GenerateLossMask:
     """
 
     def __init__(self, mask_size: tuple[int, int]) -> None:
-        self.mask_size = _checked_size('GenerateLossMask', 'mask_size', mask_size)
+        self.mask_size = checked_size('GenerateLossMask', 'mask_size', mask_size)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         if 'warp_matrix' not in results:

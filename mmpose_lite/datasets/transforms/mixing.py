@@ -12,6 +12,7 @@ from mmpose_lite.datasets.transforms.crops import crop_sample
 from mmpose_lite.datasets.transforms.detection import resize_sample
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import TRANSFORMS
+from mmpose_lite.structures.sizes import checked_size
 
 _TRIES = 10  # places that a copy is tried at
 
@@ -176,8 +177,7 @@ class Mosaic:
         min_visible: float = 0.2,
         prob: float = 1.0,
     ) -> None:
-        if len(img_scale) != 2 or min(img_scale) < 1:
-            raise ValueError(f'Mosaic: `img_scale` must be (w, h) of positive numbers, got {tuple(img_scale)}.')
+        self.img_scale = checked_size('Mosaic', 'img_scale', img_scale)
         low, high = center_ratio_range
         if not 0 < low <= high < 2:
             raise ValueError(f'Mosaic: `center_ratio_range` must be 0 < low <= high < 2, got {tuple(center_ratio_range)}.')
@@ -185,7 +185,6 @@ class Mosaic:
             raise ValueError(f'Mosaic: `pad_val` must be 0 to 255, got {pad_val}.')
         check_probability('Mosaic', 'min_visible', min_visible)
         check_probability('Mosaic', 'prob', prob)
-        self.img_scale = (int(img_scale[0]), int(img_scale[1]))
         self.center_ratio_range = (low, high)
         self.pad_val = pad_val
         self.min_visible = min_visible

@@ -14,15 +14,10 @@ from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.warp import warp_affine
 from mmpose_lite.registry import TRANSFORMS
 from mmpose_lite.structures.class_meta import IGNORE_INDEX, UNKNOWN_LABEL
+from mmpose_lite.structures.sizes import checked_size
 
 RESIZE_MODES = ('keep', 'fit', 'stretch')
 META_KEYS = ('img_path', 'img_id', 'seg_map_path', 'ori_shape', 'img_shape', 'flip')
-
-
-def _checked_size(owner: str, name: str, size: Sequence[int]) -> tuple[int, int]:
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f'{owner}: `{name}` must be (w, h) of positive numbers, got {tuple(size)}.')
-    return int(size[0]), int(size[1])
 
 
 @TRANSFORMS.register_module()
@@ -102,8 +97,8 @@ class SegRandomCrop:
         cat_max_ratio: float = 0.75,
         num_tries: int = 10,
     ) -> None:
-        self.input_size = _checked_size('SegRandomCrop', 'input_size', input_size)
-        self.base_size = None if base_size is None else _checked_size('SegRandomCrop', 'base_size', base_size)
+        self.input_size = checked_size('SegRandomCrop', 'input_size', input_size)
+        self.base_size = None if base_size is None else checked_size('SegRandomCrop', 'base_size', base_size)
         if len(scale_range) != 2 or not 0 < scale_range[0] <= scale_range[1]:
             raise ValueError(f'SegRandomCrop: `scale_range` must be 0 < low <= high, got {tuple(scale_range)}.')
         check_probability('SegRandomCrop', 'rotate_prob', rotate_prob)
@@ -180,7 +175,7 @@ class SegResize:
     """
 
     def __init__(self, input_size: Sequence[int], *, resize_mode: str = 'keep') -> None:
-        self.input_size = _checked_size('SegResize', 'input_size', input_size)
+        self.input_size = checked_size('SegResize', 'input_size', input_size)
         if resize_mode not in RESIZE_MODES:
             raise ValueError(f'SegResize: `resize_mode` must be one of {RESIZE_MODES}, got {resize_mode!r}.')
         self.resize_mode = resize_mode

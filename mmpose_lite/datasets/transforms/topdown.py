@@ -7,6 +7,7 @@ from mmpose_lite.errors import ConfigError
 from mmpose_lite.ops.warp import affine_matrix, apply_affine, fix_aspect_ratio, warp_affine
 from mmpose_lite.registry import TRANSFORMS
 from mmpose_lite.structures import bbox_xyxy_to_cs
+from mmpose_lite.structures.sizes import checked_size
 
 
 @TRANSFORMS.register_module()
@@ -49,9 +50,7 @@ class TopdownAffine:
     """
 
     def __init__(self, input_size: tuple[int, int], *, use_udp: bool = False) -> None:
-        if len(input_size) != 2 or min(input_size) < 1:
-            raise ValueError(f'TopdownAffine: `input_size` must be (w, h) of positive numbers, got {tuple(input_size)}.')
-        self.input_size = (int(input_size[0]), int(input_size[1]))
+        self.input_size = checked_size('TopdownAffine', 'input_size', input_size)
         self.use_udp = use_udp
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
