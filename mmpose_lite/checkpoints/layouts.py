@@ -1,4 +1,4 @@
-"""The same networks under other names: mmpose 0.x, torchvision, timm, the papers' own code; all become `backbone.*`, `head.*`."""
+"""The same networks under other names: mmpose 0.x, mmdet 1.x, torchvision, timm, the papers' own code; all become ours."""
 
 # A rule is a pattern at the start of a name and what takes its place; the first that matches is the only one applied.
 import math
@@ -96,6 +96,14 @@ def _mmpose_tensors(state_dict: dict[str, Tensor]) -> None:
     elif any(key.startswith('backbone.blocks.') for key in state_dict):
         # ViTPose has no class token and adds its position to that of every patch.
         state_dict[name] = positions[:, 1:] + positions[:, :1]
+
+
+def _mmdet_rules(state_dict: StateDict) -> Rules:
+    """Rules for mmdet 1.x: offsets beside their convolution, and the last layers of FCOS under its name."""
+    return [
+        (r'(backbone\.layer\d\.\d+\.conv\d)_offset\.', r'\1.conv_offset.'),
+        (r'bbox_head\.fcos_(cls|reg|centerness)\.', r'bbox_head.conv_\1.'),
+    ]
 
 
 # --------------------------------------------------------------------------------------------------------------- transformers
@@ -297,6 +305,8 @@ _MMPOSE, _TIMM_VIT, _TORCHVISION_VIT, _LIGHTWEIGHT_OPENPOSE = (
 LAYOUTS = (
     Layout('mmpose 0.x', (r'keypoint_head\.',), *_MMPOSE),
     Layout('a beta of mmpose 1.0', (r'head\.(simplebaseline_head\.|final_layer\.\d+\.)',), *_MMPOSE),
+    Layout('mmdet 1.x', (r'backbone\.layer\d\.\d+\.conv\d_offset\.',), _mmdet_rules),
+    Layout('mmdet 1.x', (r'bbox_head\.fcos_cls\.',), _mmdet_rules),
     Layout("ViTPose's own code", (r'backbone\.blocks\.0\.norm1\.',), *_MMPOSE),
     Layout('a ViT with a class token', (r'backbone\.cls_token$',), *_MMPOSE),
     Layout('timm, ViT', (r'blocks\.0\.norm1\.', r'patch_embed\.proj\.'), *_TIMM_VIT),

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from mmpose_lite.checkpoints.layouts import convert_layout, convert_to_fit
 from mmpose_lite.checkpoints.weights import load_state
+from mmpose_lite.engine.config import load_config
 from mmpose_lite.registry import BACKBONES, MODELS
+from mmpose_lite.zoo.names import shipped_configs
 from tests.tiny_training import topdown
 
 VIT = dict(
@@ -74,6 +76,27 @@ def test_heads_of_several_stages_keep_their_names() -> None:
     names = ('multi_final_layers.0.weight', 'predict_layers.3.conv_layers.1.bn.weight', 'deconv_layers.0.weight')
     conversion = convert_layout({f'keypoint_head.{name}': torch.ones(1) for name in names})
     assert list(conversion.state_dict) == [f'head.{name}' for name in names]
+
+
+def test_offsets_of_mmdet_1() -> None:
+    dcn = dict(dcn=dict(type='DCNv2'), stage_with_dcn=(False, True, True, True))
+    ours = prefixed(random_weights(BACKBONES.build(dict(type='ResNet', depth=50, stem_channels=8, base_channels=8, **dcn))))
+    theirs = renamed(ours, (r'conv2\.conv_offset', 'conv2_offset'))
+    assert sum('conv2_offset' in name for name in theirs) == 2 * 13
+    conversion = convert_to_fit(theirs, ours)
+    assert conversion.layout == 'mmdet 1.x'
+    assert_same(conversion.state_dict, ours)
+
+
+def test_fcos_of_mmdet_1() -> None:
+    with torch.device('meta'):
+        model = MODELS.build(load_config(shipped_configs()['fcos_resnet50_caffe_fpn_gn_coco']).model)
+    ours = model.state_dict()
+    theirs = renamed(ours, (r'^bbox_head\.conv_(cls|reg|centerness)\.', r'bbox_head.fcos_\1.'))
+    assert len(theirs.keys() - ours.keys()) == 6
+    conversion = convert_to_fit(theirs, ours)
+    assert conversion.layout == 'mmdet 1.x'
+    assert conversion.state_dict.keys() == ours.keys()
 
 
 def test_simcc_of_a_beta() -> None:

@@ -146,8 +146,6 @@ def test_decoding_is_bounded() -> None:
     clamped = DeltaXYWHBBoxCoder(add_ctr_clamp=True, ctr_clamp=4)
     moved = clamped.decode(prior, torch.tensor([[3.0, -3.0, 0.0, 0.0]]))
     torch.testing.assert_close(moved, torch.tensor([[44.0, 36.0, 64.0, 56.0]]))
-    sides = clamped.decode(prior, wild)[0, 2:] - clamped.decode(prior, wild)[0, :2]
-    assert sides.tolist() == pytest.approx([20 * ratio, 0.0], abs=1e-3)
 
 
 def test_degenerate_boxes_do_not_make_nan() -> None:

@@ -13,7 +13,7 @@ from mmpose_lite.models.heads.roi.bbox_head import ConvFCBBoxHead
 from mmpose_lite.models.heads.roi.candidates import join_rois, shapes_of_rois
 from mmpose_lite.models.heads.roi.sampling import positives, sample_rois
 from mmpose_lite.ops.iou import aligned_iou
-from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS, NMS
+from mmpose_lite.registry import ASSIGNERS, BOX_SAMPLERS, HEADS
 from tests.det_batches import det_batch, iou, slow_decode, slow_nms
 
 C = 3
@@ -236,8 +236,6 @@ def test_candidates_and_suppression_against_a_loop() -> None:
         raw = head(maps, rois)
         torch.testing.assert_close(found.scores, raw.cls_logits.softmax(dim=1)[:, :C])
         kept = head.suppress(found)
-        all_above = head.suppress(found, NMS.build(dict(type='HardNMS', iou_threshold=1.0)))
-        assert 7 < len(all_above.scores) == (found.scores > 0.2).sum() < found.scores.numel()
         expected = []
         for c in range(C):
             rows = (found.scores[:, c] > 0.2).nonzero().flatten()

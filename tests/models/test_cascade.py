@@ -213,14 +213,6 @@ def test_masks_are_averaged_over_the_stages() -> None:
     assert [len(m) for m in head.masks(maps, [b[:0] for b in boxes], [x[:0] for x in labels])] == [0, 0]
 
 
-@pytest.mark.parametrize('kind', ['StandardRoIHead', 'CascadeRoIHead'])
-def test_mask_heads_read_what_box_heads_read_unless_told_otherwise(kind: str) -> None:
-    single = dict(bbox_head=box_head(STDS[0]), assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5))
-    head = build(kind, mask_head=mask_head(), **(single if kind == 'StandardRoIHead' else {})).eval()
-    boxes, labels = [torch.tensor(b) for b in BOXES], [torch.tensor(x) for x in LABELS]
-    assert [tuple(m.shape) for m in head.masks(feats(), boxes, labels)] == [(2, 4, 4), (1, 4, 4)]  # of 2 x 2 features
-
-
 def test_masks_of_a_hybrid_cascade_flow_and_fuse() -> None:
     head, maps = htc().eval(), feats()
     extended = head.extend(maps)

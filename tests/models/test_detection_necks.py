@@ -55,14 +55,6 @@ def test_pafpn_from_a_later_level_with_norms_and_extra_convolutions() -> None:
     assert all(p.grad.abs().sum() > 0 for name, p in neck.named_parameters() if not name.endswith('conv.bias'))
 
 
-@pytest.mark.parametrize('mode', ['on_input', 'on_lateral', 'on_output'])
-def test_what_the_coarser_maps_of_pafpn_are_made_of(mode: str) -> None:
-    neck, maps = NECKS.build(dict(type='PAFPN', in_channels=CHANNELS, out_channels=4, num_outs=4, add_extra_convs=mode)), feats()
-    outs = neck(maps)
-    source = dict(on_input=maps[2], on_lateral=conv(maps[2], neck.lateral_convs[2]), on_output=outs[2])[mode]
-    torch.testing.assert_close(outs[3], conv(source, neck.fpn_convs[3], stride=2, padding=1))
-
-
 @pytest.mark.parametrize(('pooling', 'pool'), [('AVG', functional.avg_pool2d), ('MAX', functional.max_pool2d)])
 def test_hrfpn_step_by_step(pooling: str, pool: Any) -> None:
     neck = NECKS.build(dict(type='HRFPN', in_channels=CHANNELS, out_channels=4, num_outs=3, pooling_type=pooling))

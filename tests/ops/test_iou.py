@@ -101,17 +101,6 @@ def test_a_box_with_itself_and_moved_boxes(kind: IoUKind) -> None:
         torch.testing.assert_close(aligned_iou(boxes, others, kind=kind), aligned_iou(others, boxes, kind=kind))
 
 
-def test_the_factor_of_the_aspect_ratio_is_constant_for_the_gradient() -> None:
-    box, other = torch.tensor([0.0, 0, 10, 8], dtype=torch.double, requires_grad=True), torch.tensor([1.0, 0, 10, 12]).double()
-    (found,) = torch.autograd.grad(aligned_iou(box, other, kind='ciou'), box)
-    diou = aligned_iou(box, other, kind='diou')
-    v = 4 / math.pi**2 * (((box[2] - box[0]) / (box[3] - box[1])).atan() - math.atan(9 / 12)) ** 2
-    iou = aligned_iou(box, other).item()
-    assert iou > 0.5
-    (expected,) = torch.autograd.grad(diou - v.item() / (1 - iou + v.item()) * v, box)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
-
-
 def test_half_precision_does_not_overflow() -> None:
     boxes = torch.tensor([[0.0, 0.0, 1000.0, 800.0]], dtype=torch.float16)  # its area is beyond the greatest half
     for kind in KINDS:

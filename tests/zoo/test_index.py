@@ -39,7 +39,7 @@ def test_there_are_entries() -> None:
 
 @ids
 def test_the_fields(entry: Any) -> None:
-    assert re.fullmatch(r'[a-z0-9_]+_(\d+x\d+|cityscapes)', entry.name)
+    assert re.fullmatch(r'[a-z0-9_]+_(\d+x\d+|cityscapes|coco)', entry.name)
     assert (configs_folder() / entry.config).is_file()
     assert entry.keys in KEYS
     assert entry.licence
@@ -116,6 +116,46 @@ def test_the_recipe_of_a_segmentation_network_is_the_published_one(entry: Any) -
     assert cfg.model.get('test_cfg', {}).get('mode', 'whole') == 'whole'
     resize = next(step for step in cfg.test_dataloader.dataset.pipeline if step['type'] == 'SegResize')
     assert tuple(resize['input_size']) == (2048, 1024)
+
+
+@of('detection')
+def test_the_recipe_of_a_detector_is_the_published_one(entry: Any) -> None:
+    """The published name tells the detector, its backbone with or without deformable convolutions, and the schedule."""
+    cfg = config(entry.config)
+    model, published = cfg.model, entry.published_as
+    roi_head = model.get('roi_head', {})
+    assert published.startswith('libra') == (isinstance(model.neck, list) and model.neck[-1].type == 'BFP')
+    assert published.startswith('ga-') == (model.get('rpn_head', {}).get('type') == 'GARPNHead')
+    kinds = {'cascade': 'CascadeRoIHead', 'htc': 'HybridTaskCascadeRoIHead', 'retinanet': 'RetinaHead', 'fcos': 'FCOSHead'}
+    kind = next((head for start, head in kinds.items() if published.startswith(start)), 'StandardRoIHead')
+    assert (roi_head or model.bbox_head).type == kind
+    with_masks = 'mask' in published or 'htc' in published
+    assert ('mask_head' in roi_head) == with_masks == ('coco/segm_mAP' in entry.metrics)
+    assert metric_configs(cfg.test_evaluator)[0]['metric'] == (['bbox', 'segm'] if with_masks else 'bbox')
+
+    backbone = model.backbone
+    if match := re.search(r'[-_]x101-(\d+)x(\d+)d|[-_]x101_(\d+)x(\d+)d', published):
+        groups, width = (int(number) for number in match.groups() if number)
+        assert (backbone.depth, backbone.groups, backbone.width_per_group) == (101, groups, width)
+    elif match := re.search(r'hrnetv2p-w(\d+)', published):
+        assert backbone.extra.stage4.num_channels[0] == int(match[1])
+        assert model.neck.in_channels == backbone.extra.stage4.num_channels
+    else:
+        assert (backbone.depth, backbone.get('groups', 1)) == (int(re.search(r'[-_]r(\d+)', published)[1]), 1)
+    assert (backbone.get('style') == 'caffe') == ('caffe' in published)
+    assert backbone.get('dcn', {}).get('type') == ('DCNv2' if 'mdconv' in published else 'DCN' if 'dconv' in published else None)
+    pools = 'DeformRoIPoolPack' if 'dpool' in published else 'RoIAlign'
+    assert not roi_head or pools in json.dumps(roi_head.bbox_roi_extractor)
+
+    schedule = re.search(r'[-_](\d+)(x|e)_coco$', published)
+    epochs = int(schedule[1]) * (12 if schedule[2] == 'x' else 1)
+    # Weights that the config's own recipe does not make say their schedule in their name.
+    own = entry.name == Path(entry.config).stem
+    assert cfg.train_cfg.max_epochs == epochs if own else f'_{schedule[1]}{schedule[2]}_' in entry.name
+    assert cfg.meta == 'coco80'
+    assert cfg.train_dataloader.batch_size == 2
+    resize = next(step for step in cfg.test_dataloader.dataset.pipeline if step['type'] == 'DetResize')
+    assert tuple(resize['scale']) == (1333, 800)
 
 
 @of('pose')

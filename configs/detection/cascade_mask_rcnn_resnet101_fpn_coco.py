@@ -1,0 +1,6 @@
+# Cascade Mask R-CNN on ResNet-101 and FPN, COCO; mmdet's cascade-mask-rcnn_r101_fpn_1x_coco.
+_base_ = './cascade_mask_rcnn_resnet50_fpn_coco.py'
+
+model = dict(
+    backbone=dict(depth=101, init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101')),
+)

@@ -1,0 +1,6 @@
+# Faster R-CNN on ResNet-101 and FPN, COCO; mmdet's faster-rcnn_r101_fpn_1x_coco.
+_base_ = './faster_rcnn_resnet50_fpn_coco.py'
+
+model = dict(
+    backbone=dict(depth=101, init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101')),
+)
