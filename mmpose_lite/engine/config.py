@@ -66,14 +66,17 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None, 
     cfg.__setstate__(read_files(path, files).__getstate__())
     check_names(cfg, path)
     check_options(cfg, cfg_options or {}, files, path, reads)
-    options = dict(cfg_options or {})
-    for name in INHERITED:  # as a whole, for a file's name may be replaced by a dict
-        if name in options:
-            cfg[name] = options.pop(name)
-    try:
-        cfg.merge_from_dict(options)
-    except Exception as error:
-        raise ConfigError(f'--cfg-options do not fit {str(path)!r}: {error}') from error
+    for option, value in (cfg_options or {}).items():
+        if option in INHERITED:  # as a whole, for a file's name may be replaced by a dict
+            cfg[option] = value
+            continue
+        try:
+            cfg.merge_from_dict({option: value})
+        except Exception as error:
+            raise ConfigError(
+                f'--cfg-options {option}={value!r} does not fit {str(path)!r}: {error}. (A part of a list is named by its '
+                'number, as in val_evaluator.0.thr; a list is replaced by a list.)'
+            ) from error
     check_kinds(cfg)
     beside = [str(file.path.parent) for file in files if 'custom_imports' in file.names]
     for folder in (*beside, str(path.resolve().parent), os.getcwd()):

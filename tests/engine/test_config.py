@@ -312,8 +312,9 @@ def test_an_option_of_a_variable_would_change_nothing(tmp_path: Path) -> None:
 def test_options_that_do_not_fit(tmp_path: Path) -> None:
     config = write(tmp_path, "steps = [dict(type='A')]\nname = 'x'")
     assert load_config(config, {'steps.0.type': 'B'}).steps[0].type == 'B'
-    with pytest.raises(ConfigError, match=r"--cfg-options do not fit '.*config\.py': .*3"):
-        load_config(config, {'steps.3.type': 'B'})
+    with pytest.raises(ConfigError, match=r"--cfg-options steps\.3\.type='B' does not fit '.*config\.py': .*3.*by its number"):
+        load_config(config, {'name': 'y', 'steps.3.type': 'B'})
+    assert load_config(config, {'steps': [], 'name': {'_delete_': True, 'a': 1}, 'name.a': 2})['name'] == {'a': 2}
 
 
 def test_missing_files(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_it_prints_a_config_that_can_be_used(tmp_path: Path, capsys: pytest.Capt
     [
         (('configs/quikstart.py',), 'Near names in configs: quickstart.py'),
         ((QUICKSTART, '--cfg-options', 'optim_wraper.lr=1'), 'has no key `optim_wraper`; did you mean optim_wrapper'),
-        ((QUICKSTART, '--cfg-options', 'val_evaluator.9.type=A'), '--cfg-options do not fit'),
+        ((QUICKSTART, '--cfg-options', 'val_evaluator.9.type=A'), "--cfg-options val_evaluator.9.type='A' does not fit"),
     ],
 )
 def test_wrong_calls_exit_2(
