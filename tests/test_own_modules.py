@@ -47,7 +47,10 @@ def test_the_meta_file_alone_says_how_many_keypoints(tmp_path: Path, num_keypoin
     assert type(model.backbone).__name__ == 'PlainNet'
     metrics = json.loads((tmp_path / 'work' / 'metrics.json').read_text())['metrics']
     assert metrics['own/median_error_px'] > 0
-    assert sorted(path.name for path in (tmp_path / 'work' / 'predictions').iterdir()) == ['val_val0.jpg', 'val_val1.jpg']
+    assert sorted(path.name for path in (tmp_path / 'work' / 'predictions').iterdir()) == [
+        'val_000_val0.jpg',
+        'val_001_val1.jpg',
+    ]
 
     model = init_model(cfg, tmp_path / 'work' / 'epoch_1.pth')
     (sample,) = inference(model, tmp_path / 'dots' / 'images' / 'val0.png')

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 
 from mmpose_lite.engine.config_files import config_files, import_custom_modules, read_files
 from mmpose_lite.engine.config_keys import PARAMWISE_KEYS, check_keys, check_kinds, check_names, check_options
@@ -45,7 +46,7 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None, 
 
     Args:
         path: a .py config. Its folder, those of its bases with `custom_imports`, and the working directory are put on the import
-            path.
+            path; where the modules were found is kept as `import_folders`, for the copy of the config in a work dir.
         cfg_options: dotted key -> value, as `--cfg-options` gives them.
         reads: top-level keys that the caller reads, beside those of the runner.
 
@@ -79,10 +80,10 @@ def load_config(path: str | Path, cfg_options: Mapping[str, Any] | None = None, 
             ) from error
     check_kinds(cfg)
     beside = [str(file.path.parent) for file in files if 'custom_imports' in file.names]
-    for folder in (*beside, str(path.resolve().parent), os.getcwd()):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-    import_custom_modules(cfg)
+    ours = (*(cfg.get('import_folders') or ()), *beside, str(path.resolve().parent), os.getcwd())
+    sys.path[:0] = [folder for folder in reversed(dict.fromkeys(ours)) if folder not in sys.path]
+    if cfg.get('custom_imports'):
+        cfg.import_folders = [folder for folder in import_custom_modules(cfg.custom_imports) if folder in ours]
     complete(cfg)
     return cfg
 
@@ -170,8 +171,13 @@ def check_host_parts(cfg: Config) -> None:
         for where, backend in _numbered(cfg.visualizer.get('vis_backends'), 'visualizer.vis_backends'):
             check(VISBACKENDS, backend, where, 'save_dir')
     for where, hook in hook_configs(cfg).items():
+        if isinstance(hook, Mapping):
+            hook = {key: value for key, value in hook.items() if key != 'priority'}
         if hook is not None:
-            check(HOOKS, {k: v for k, v in hook.items() if k != 'priority'} if isinstance(hook, Mapping) else hook, where)
+            check(HOOKS, hook, where)
+            if hook['type'] == 'EMAHook':  # what it does not take itself is for the average
+                average = {key: value for key, value in hook.items() if key not in inspect.signature(EMAHook).parameters}
+                check(MODELS, average | dict(type=hook.get('ema_type', 'ExponentialMovingAverage')), where, 'model')
 
 
 def _numbered(parts: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mmengine.config import Config
@@ -121,26 +122,32 @@ def _reads(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
-def import_custom_modules(cfg: Config) -> None:
-    """Import what `custom_imports` names, so that the parts in it are registered.
+def import_custom_modules(wanted: Any) -> list[str]:
+    """Import what `custom_imports` names, so that the parts in it are registered; return the folders where the modules are.
 
     Raises:
         ConfigError: `custom_imports` is no dict(imports=[...]), or a module cannot be imported.
     """
-    wanted = cfg.get('custom_imports')
-    if not wanted:
-        return
     if not isinstance(wanted, Mapping) or not {'imports'} <= {*wanted} <= {'imports', 'allow_failed_imports'}:
         raise ConfigError(f"config key `custom_imports`: must be dict(imports=['module', ...]), got {wanted!r}.")
     names = wanted['imports']
+    folders = []
     for name in [names] if isinstance(names, str) else names or ():
         try:
-            importlib.import_module(name)
+            folders.append(_folder_of(importlib.import_module(name)))
         except Exception as error:  # whatever the module's own Python raises
             if not (isinstance(error, ImportError) and wanted.get('allow_failed_imports')):
                 raise ConfigError(f'config key `custom_imports`: {_not_imported(name, error)}') from error
             said = f'custom_imports: {_not_imported(name, error)}; it is left out, as `allow_failed_imports` asks.'
             print_log(said, 'current', logging.WARNING)
+    return list(dict.fromkeys(folders))
+
+
+def _folder_of(module: ModuleType) -> str:
+    """Return the folder on the import path that a module comes from."""
+    packages = list(getattr(module, '__path__', ()))  # the folder of a package, of whose file there may be none
+    place = Path(packages[0] if packages else getattr(module, '__file__', '')).resolve()  # built-in ones have none
+    return str(place.parents[module.__name__.count('.')])
 
 
 def _not_imported(name: Any, error: Exception) -> str:

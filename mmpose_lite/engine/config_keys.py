@@ -26,6 +26,7 @@ RUNNER_KEYS = (
     'efficient_conv_bn_eval',
     'env_cfg',
     'find_unused_parameters',
+    'import_folders',
     'launcher',
     'load_from',
     'load_min_match',
@@ -75,7 +76,7 @@ KINDS = (  # (keys, what their values must be, in types and in words)
         'a dict',
     ),
     (('load_from', 'work_dir'), str, 'a text'),
-    (('custom_hooks', 'load_revise_keys'), (list, tuple), 'a list'),
+    (('custom_hooks', 'import_folders', 'load_revise_keys'), (list, tuple), 'a list'),
     (('param_scheduler',), (list, tuple, Mapping), 'a list, or a dict'),
 )
 # The keys of sections that no class reads, whose argument a misspelt one would be.

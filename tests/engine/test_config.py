@@ -1,6 +1,8 @@
 """What a config hands down, and what is said about a wrong one."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +221,26 @@ def test_bases_and_modules_beside_the_config_are_found(tmp_path: Path, monkeypat
     folder.mkdir()
     write(folder, 'VALUE = 3', 'module_beside_the_base.py')
     write(folder, "custom_imports = dict(imports=['module_beside_the_base'])", 'base.py')
-    load_config(write(tmp_path, "_base_ = 'experiments/base.py'", 'outer.py'))
+    cfg = load_config(write(tmp_path, "_base_ = 'experiments/base.py'", 'outer.py'))
+    assert cfg.import_folders == [str(folder)]
+
+
+def test_the_copy_of_a_config_finds_its_modules(tmp_path: Path) -> None:
+    """As work dirs have one, in another process; in a package, too."""
+    folder, copy = tmp_path / 'here', tmp_path / 'there' / 'config.py'
+    for path in (folder / 'my_parts', copy.parent):
+        path.mkdir(parents=True)
+    (folder / 'my_bare_parts').mkdir()
+    write(folder / 'my_parts', '', '__init__.py')
+    write(folder / 'my_parts', '', 'deep.py')
+    write(folder, '', 'my_lone_part.py')
+    imports = ['my_parts.deep', 'my_parts', 'my_bare_parts', 'my_lone_part', 'torch.nn', 'sys']
+    cfg = load_config(write(folder, f'custom_imports = dict(imports={imports})'))
+    assert cfg.import_folders == [str(folder)]
+    copy.write_text(cfg.pretty_text)
+    code = f'from mmpose_lite.engine.config import load_config; print(load_config({str(copy)!r}).import_folders)'
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert out.stdout == f'[{str(folder)!r}]\n'
 
 
 @pytest.mark.parametrize(

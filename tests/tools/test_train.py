@@ -124,6 +124,14 @@ def test_the_default_work_dir_has_the_name_of_the_config(config: Path, tmp_path:
             ('CONFIG', '--cfg-options', 'model.head.codec.sigma=big'),
             'config key `model.head.codec`: HeatmapCodec: ',
         ),
+        (
+            ('CONFIG', '--cfg-options', "custom_hooks=[dict(type='EMAHook',momentm=1)]"),
+            '`custom_hooks[0]`: ExponentialMovingAverage has',
+        ),
+        (
+            ('CONFIG', '--cfg-options', "custom_hooks=[dict(type='EMAHook',ema_type='A')]"),
+            '`custom_hooks[0]`: no model is called `A`',
+        ),
         (('CONFIG', '--cfg-options', 'train_dataloader.collate_fn=nose'), 'such as pose_collate, detection_collate, got'),
         (('CONFIG', '--cfg-options', 'train_dataloader.num_workers=two'), 'config key `train_dataloader`: '),
         (
