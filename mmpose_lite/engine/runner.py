@@ -388,17 +388,7 @@ class Runner(MMEngineRunner):
         meta = checkpoint['meta']
         self.train_loop._epoch, self.train_loop._iter = meta['epoch'], meta['iter']
         self.train_loop.batches_done = meta.get('batches_done', 0)
-        if meta.get('world_size', self.world_size) != self.world_size:
-            self.logger.warning(
-                f'--resume: the run had {meta["world_size"]} processes and has {self.world_size} now; with the batch size of one '
-                'process unchanged, the total batch size and the number of iterations of an epoch change.'
-            )
-        batch_size = self.train_dataloader.batch_size
-        if meta.get('batch_size', batch_size) != batch_size:
-            self.logger.warning(
-                f'--resume: the batch size was {meta["batch_size"]} and is {batch_size} now; the number of iterations of an '
-                'epoch changes, and with it all that counts iterations.'
-            )
+        self._tell_changes(meta)
         for key, value in checkpoint.get('runtime', {}).items():
             self.message_hub.update_info(key, value)
         self.message_hub.log_scalars.update(from_plain(checkpoint.get('scalars', {})))  # log lines are means over the last ones
@@ -420,6 +410,24 @@ class Runner(MMEngineRunner):
         elif self.seed is not None:  # the file holds the state of rank 0 alone; the others start anew from a seed of their own
             torch.manual_seed(self.seed + 1000 * self.rank + meta['iter'])
         self.logger.info(f'resumed {filename} after epoch {meta["epoch"]}, iteration {meta["iter"]}')
+
+    def _tell_changes(self, meta: Mapping[str, Any]) -> None:
+        """Warn of what makes a resumed run another than the one that wrote a checkpoint of that `meta`."""
+        batch_size = self.train_dataloader.batch_size
+        if meta.get('world_size', self.world_size) != self.world_size:
+            self.logger.warning(
+                f'--resume: the run had {meta["world_size"]} processes and has {self.world_size} now; with the batch size of one '
+                'process unchanged, the total batch size and the number of iterations of an epoch change.'
+            )
+        if meta.get('batch_size', batch_size) != batch_size:
+            self.logger.warning(
+                f'--resume: the batch size was {meta["batch_size"]} and is {batch_size} now; the number of iterations of an '
+                'epoch changes, and with it all that counts iterations.'
+            )
+        if meta.get('seed', self.seed) != self.seed:
+            self.logger.warning(
+                f'--resume: the seed was {meta["seed"]} and is {self.seed} now; order and augmentation of the data are others.'
+            )
 
     def _resume_optimizer(self, state: Mapping[str, Any]) -> None:
         """Take over the optimizer's state, its options included, and say which of the config's are not used therefore."""

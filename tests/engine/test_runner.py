@@ -236,13 +236,16 @@ def test_resume_from_weights_alone_is_refused(
     assert 'has no meta and no optimizer, so training cannot go on from it' in capsys.readouterr().err
 
 
-def test_resume_takes_over_the_seed(config: Path, first_run: Path, tmp_path: Path) -> None:
-    """A run whose config has no seed draws one; resumed, it goes on with the same."""
+def test_resume_takes_over_the_seed(config: Path, first_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """A run whose config has no seed draws one; resumed, it goes on with the same, or tells that it does not."""
     assert tiny.train(config, tmp_path / 'run', randomness={}, train_cfg__max_epochs=1) == 0
     seed = resume_seed(tmp_path / 'run' / 'epoch_1.pth')
     assert seed is not None
     assert tiny.train(config, tmp_path / 'run', '--resume', randomness={}) == 0
     assert resume_seed(tmp_path / 'run' / 'epoch_2.pth') == seed
+    assert 'the seed was' not in ''.join(capfd.readouterr())
+    assert tiny.train(config, tmp_path / 'run', '--resume', '--seed', 12345) == 0
+    assert f'the seed was {seed} and is 12345 now' in ''.join(capfd.readouterr())
     assert resume_seed(first_run / 'epoch_2.pth') == 3
 
 
