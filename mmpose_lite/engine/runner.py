@@ -36,6 +36,7 @@ from mmpose_lite.engine.hooks.monitor import MonitorHook
 from mmpose_lite.engine.hooks.progress import ProgressHook
 from mmpose_lite.engine.memory import crashes_channels_last, keep_freed_memory
 from mmpose_lite.engine.random_state import capture_rng_state, restore_rng_state
+from mmpose_lite.engine.resuming import changes, restore_optimizer
 from mmpose_lite.engine.schedulers import resume_scheduler, scheduler_state
 from mmpose_lite.errors import ConfigError
 from mmpose_lite.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, SCOPE, PathError, Registry, check_arguments
@@ -56,7 +57,6 @@ _MMENGINE_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_sch
 
 _LOG_LEVELS = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
 _RESUMED_INFO = ('best_', 'keep_ckpt_ids', 'early_stopping')
-_OPTIMIZER_OPTIONS = ('initial_lr', 'weight_decay', 'momentum', 'betas')
 
 _run_numbers = itertools.count(1)
 
@@ -388,20 +388,21 @@ class Runner(MMEngineRunner):
         meta = checkpoint['meta']
         self.train_loop._epoch, self.train_loop._iter = meta['epoch'], meta['iter']
         self.train_loop.batches_done = meta.get('batches_done', 0)
-        self._tell_changes(meta)
+        now = dict(world_size=self.world_size, batch_size=self.train_dataloader.batch_size, seed=self.seed)
+        notes = changes(meta, now)
         for key, value in checkpoint.get('runtime', {}).items():
             self.message_hub.update_info(key, value)
         self.message_hub.log_scalars.update(from_plain(checkpoint.get('scalars', {})))  # log lines are means over the last ones
         if resume_optimizer:
             self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-            self._resume_optimizer(checkpoint['optimizer'])
+            notes += restore_optimizer(self.optim_wrapper, checkpoint['optimizer'])
         if resume_param_scheduler and self.param_schedulers is not None:
             self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
             states = checkpoint.get('param_schedulers', ())
             if len(states) != len(self.param_schedulers):
-                self.logger.warning(
-                    f'--resume: the run had {len(states)} parameter schedulers and has {len(self.param_schedulers)} now; those '
-                    'without a state begin anew.'
+                notes.append(
+                    f'the run had {len(states)} parameter schedulers and has {len(self.param_schedulers)} now; those without a '
+                    'state begin anew.'
                 )
             for scheduler, state in zip(self.param_schedulers, states):
                 resume_scheduler(scheduler, state)
@@ -409,46 +410,9 @@ class Runner(MMEngineRunner):
             restore_rng_state(checkpoint['rng'])
         elif self.seed is not None:  # the file holds the state of rank 0 alone; the others start anew from a seed of their own
             torch.manual_seed(self.seed + 1000 * self.rank + meta['iter'])
+        for note in notes:
+            self.logger.warning(f'--resume: {note}')
         self.logger.info(f'resumed {filename} after epoch {meta["epoch"]}, iteration {meta["iter"]}')
-
-    def _tell_changes(self, meta: Mapping[str, Any]) -> None:
-        """Warn of what makes a resumed run another than the one that wrote a checkpoint of that `meta`."""
-        batch_size = self.train_dataloader.batch_size
-        if meta.get('world_size', self.world_size) != self.world_size:
-            self.logger.warning(
-                f'--resume: the run had {meta["world_size"]} processes and has {self.world_size} now; with the batch size of one '
-                'process unchanged, the total batch size and the number of iterations of an epoch change.'
-            )
-        if meta.get('batch_size', batch_size) != batch_size:
-            self.logger.warning(
-                f'--resume: the batch size was {meta["batch_size"]} and is {batch_size} now; the number of iterations of an '
-                'epoch changes, and with it all that counts iterations.'
-            )
-        if meta.get('seed', self.seed) != self.seed:
-            self.logger.warning(
-                f'--resume: the seed was {meta["seed"]} and is {self.seed} now; order and augmentation of the data are others.'
-            )
-
-    def _resume_optimizer(self, state: Mapping[str, Any]) -> None:
-        """Take over the optimizer's state, its options included, and say which of the config's are not used therefore."""
-        configured = [dict(group) for group in self.optim_wrapper.param_groups]
-        try:
-            self.optim_wrapper.load_state_dict(state)
-        except ValueError as error:  # another number of parameters or groups
-            raise ConfigError(f'--resume: the optimizer of the checkpoint does not fit that of the config: {error}') from error
-        resumed = self.optim_wrapper.param_groups
-        lacking = [name for name in self.optim_wrapper.optimizer.defaults if any(name not in group for group in resumed)]
-        if lacking:
-            raise ConfigError(
-                f'--resume: the checkpoint is of another optimizer than the config, one without {", ".join(lacking)}.'
-            )
-        for name in _OPTIMIZER_OPTIONS:
-            pairs = [(ours[name], theirs[name]) for ours, theirs in zip(configured, resumed) if name in ours and name in theirs]
-            for ours, theirs in [pair for pair in pairs if pair[0] != pair[1]][:1]:
-                self.logger.warning(
-                    f'--resume: goes on with {name.removeprefix("initial_")}={theirs} of the checkpoint, not {ours} of the '
-                    'config; to begin anew from its weights: --cfg-options load_from=FILE.'
-                )
 
 
 def _check_classes(model: nn.Module, dataset: Any, name: str) -> None:
