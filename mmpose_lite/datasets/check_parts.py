@@ -145,7 +145,10 @@ def _header_defect(path: Path, given: np.ndarray) -> tuple[str, str]:
 
 
 def read_header(path: str | Path) -> tuple[int, int, bool]:
-    """Return width and height of the pixels in an image file, and whether its EXIF tag makes a quarter turn of them."""
+    """Return width and height of the pixels in an image file, and whether its EXIF tag makes a quarter turn of them.
+
+    Of a WebP, OpenCV makes it from version 5 on.
+    """
     with Image.open(path) as image:
         # Without the tag before its pixels a PNG would be decoded in search of one behind them.
         exif = image.getexif() if image.format != 'PNG' or 'exif' in image.info else {}

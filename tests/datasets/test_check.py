@@ -270,6 +270,8 @@ def test_fast_reads_the_headers_of_some_images(content: dict, img_dir: Path, mon
 
 @pytest.mark.parametrize('suffix', ['png', 'jpg', 'webp', 'tif'])
 def test_headers_say_what_is_read(tmp_path: Path, suffix: str) -> None:
+    if suffix == 'webp' and int(cv2.__version__.split('.')[0]) < 5:
+        pytest.skip('an OpenCV before 5 turns no WebP')
     path = tmp_path / f'a.{suffix}'
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 120, 3), dtype=np.uint8))
     for orientation in (1, 3, 6, 8):
